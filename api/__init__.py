@@ -1,0 +1,1 @@
+"""The HTTP faces over the log and its projections."""

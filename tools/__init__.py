@@ -1,0 +1,1 @@
+"""The nasfeed command: configuration, composition and one module for each command."""

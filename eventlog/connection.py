@@ -1,0 +1,163 @@
+"""Opens SQLite connections: every PRAGMA with its reason, and the one seam for SQLite's errors."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from eventlog.errors import (
+    LogError,
+    LogFormatError,
+    LogFullError,
+    LogMissingError,
+    LogUnavailableError,
+)
+
+APPLICATION_ID = 0x6E617366
+"""Marks the file as ours, "nasf" (https://www.sqlite.org/pragma.html#pragma_application_id)."""
+
+FORMAT = 1
+"""Version of the stored format, in `user_version`."""
+
+BUSY_TIMEOUT_MS = 60_000
+"""A replay from another process may hold the file for long; nobody else ever does."""
+
+_AUTO_VACUUM_INCREMENTAL = 2
+_SYNCHRONOUS_FULL = 2
+
+_WRITER_PRAGMAS: dict[str, int | str] = {
+    # Readers go on while the writer commits, and a commit costs one sync.
+    "journal_mode": "wal",
+    # A position once told must survive a power cut; NORMAL loses the newest commits.
+    "synchronous": _SYNCHRONOUS_FULL,
+    # Pages of 4 KiB times this much cache; the tree's upper pages stay in memory.
+    "cache_size": -16_384,
+    # Few enough to keep the WAL small, many enough that a scan does not checkpoint all the time.
+    "wal_autocheckpoint": 4_000,
+    # A WAL that grew in a burst is cut back to this many bytes.
+    "journal_size_limit": 64 * 2**20,
+    # Sorting must not depend on a writable /tmp.
+    "temp_store": 2,
+}
+
+_READER_PRAGMAS: dict[str, int | str] = {"cache_size": -4_096, "temp_store": 2}
+
+
+@contextlib.contextmanager
+def translated_errors(path: str) -> Iterator[None]:
+    """Turn SQLite's errors into this package's.
+
+    Args:
+        path: the database, for the message.
+
+    Raises:
+        LogFullError: the disk is full.
+        LogFormatError: the file is damaged or no database.
+        LogUnavailableError: anything else that SQLite reports.
+    """
+    try:
+        yield
+    except apsw.FullError as error:
+        raise LogFullError(f"{path}: the disk is full; free some space: {error}") from error
+    except (apsw.NotADBError, apsw.CorruptError) as error:
+        raise LogFormatError(
+            f"{path}: damaged, or no database ({error}); restore it from a backup"
+        ) from error
+    except apsw.Error as error:
+        raise LogUnavailableError(f"{path}: {error}") from error
+
+
+def make_directory(path: str) -> None:
+    """Make the directory of a database.
+
+    Raises:
+        LogUnavailableError: it cannot be made.
+    """
+    directory = Path(path).parent
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LogUnavailableError(
+            f"{directory}: cannot make the database's directory: {error.strerror}"
+        ) from error
+
+
+def open_writer(path: str, vfs: str | None = None) -> apsw.Connection:
+    """Open the one connection that writes, making an empty database when there is none.
+
+    Args:
+        path: the database file.
+        vfs: name of an APSW VFS, for tests that cut the power.
+
+    Returns:
+        A connection whose settings were read back and are what was asked for.
+
+    Raises:
+        LogError: it cannot be opened, or a setting did not take (a filesystem without locks or
+            shared memory, such as a network share).
+    """
+    with translated_errors(path):
+        connection = apsw.Connection(path, vfs=vfs)
+        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+        if _pragma(connection, "page_count") == 0:
+            # Only settable before the first table; gives space back after a compaction.
+            connection.pragma("auto_vacuum", _AUTO_VACUUM_INCREMENTAL)
+        _apply(connection, path, _WRITER_PRAGMAS)
+        return connection
+
+
+def open_reader(path: str) -> apsw.Connection:
+    """Open a read-only connection.
+
+    Raises:
+        LogMissingError: there is no such file.
+        LogError: it cannot be opened or is no log of a known format.
+    """
+    if not Path(path).exists():
+        raise LogMissingError(path)
+    with translated_errors(path):
+        connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY)
+        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+        _apply(connection, path, _READER_PRAGMAS)
+        check_format(connection, path)
+        return connection
+
+
+def fetch(
+    connection: apsw.Connection, query: str, bindings: Sequence[object] = ()
+) -> list[tuple[Any, ...]]:
+    """Run one query to its end, so that no read transaction stays open behind it."""
+    return connection.execute(query, bindings).fetchall()
+
+
+def check_format(connection: apsw.Connection, path: str) -> None:
+    """Refuse a file that is not a log of the one format that this program knows.
+
+    Raises:
+        LogFormatError: it is not.
+    """
+    if _pragma(connection, "application_id") != APPLICATION_ID:
+        raise LogFormatError(f"{path}: this is no nasfeed database; give another --db")
+    found = _pragma(connection, "user_version")
+    if found != FORMAT:
+        raise LogFormatError(
+            f"{path}: format {found} is not known here (this nasfeed knows {FORMAT}); "
+            "use a newer nasfeed"
+        )
+
+
+def _apply(connection: apsw.Connection, path: str, pragmas: dict[str, int | str]) -> None:
+    for name, value in pragmas.items():
+        connection.pragma(name, value)
+        found = _pragma(connection, name)
+        if found != value:
+            raise LogError(
+                f"{path}: SQLite keeps {name}={found} instead of {value}; "
+                "put the database on a local disk"
+            )
+
+
+def _pragma(connection: apsw.Connection, name: str) -> object:
+    return connection.pragma(name)

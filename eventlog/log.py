@@ -1,0 +1,299 @@
+"""The log as its one writer sees it: jobs in groups, one sync a group, then the wake-up.
+
+A job is a function that gets the open transaction, asks the projections, and appends events. It
+runs on the writer's thread, so that what it read cannot change before what it appends is stored.
+It must not wait for anything, least of all for the disk of a root.
+"""
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import NamedTuple, TypeVar
+
+import apsw
+
+from eventlog import codec, schema
+from eventlog.clock import Clock, SystemClock
+from eventlog.connection import fetch, make_directory, open_writer, translated_errors
+from eventlog.errors import LogClosedError, LogError, LogUnavailableError
+from eventlog.events import Event, Record
+from eventlog.fold import Fold
+from eventlog.identifiers import NodeIds
+from eventlog.lock import LogLock
+from eventlog.wakeup import Wakeup
+
+T = TypeVar("T")
+
+GROUP_SECONDS = 0.02
+"""No job is added to a group that is older: the bound on what a commit makes others wait."""
+
+QUEUE_MAX = 1_000
+"""Jobs that may wait; a further submit blocks, so that producers slow down and nothing grows."""
+
+
+class Draft(NamedTuple):
+    """An event to be appended.
+
+    Attributes:
+        node: number of the node it is about; 0 for a `Created`, whose position becomes it.
+        event: the event.
+    """
+
+    node: int
+    event: Event
+
+
+class Transaction:
+    """What a job works with. Valid only while the job runs."""
+
+    def __init__(
+        self, connection: apsw.Connection, folds: Sequence[Fold], position: int, time_us: int
+    ) -> None:
+        self.connection = connection
+        self.position = position
+        self.time_us = time_us
+        self._folds = folds
+
+    def append(self, drafts: Sequence[Draft]) -> int:
+        """Append events and fold them at once, so that what follows in the job sees them.
+
+        Args:
+            drafts: the events in order; may be empty.
+
+        Returns:
+            The position of the first; the others follow without gaps.
+        """
+        first = self.position + 1
+        if not drafts:
+            return first
+        records = [
+            Record(position, draft.node or position, self.time_us, draft.event)
+            for position, draft in enumerate(drafts, first)
+        ]
+        self.connection.executemany(
+            "insert into events (position, node, time_us, record) values (?, ?, ?, ?)",
+            [(r.position, r.node, r.time_us, codec.encode(r.event)) for r in records],
+        )
+        for fold in self._folds:
+            fold.apply(self.connection, records)
+        self.position += len(records)
+        return first
+
+    def set_meta(self, key: str, value: str) -> None:
+        """Store a fact about the database that is no event."""
+        self.connection.execute(
+            "insert or replace into meta (key, value) values (?, ?)", (key, value)
+        )
+
+    def meta(self, key: str) -> str | None:
+        """Return a stored fact, or None."""
+        value: str | None = self.connection.execute(
+            "select value from meta where key = ?", (key,)
+        ).get
+        return value
+
+
+class _Pending(NamedTuple):
+    job: Callable[[Transaction], object]
+    future: Future[object]
+
+
+class Log:
+    """The open log: one per database, held against other processes.
+
+    Args:
+        path: the database file; made when missing.
+        folds: all projections, kept up to date in every transaction.
+        clock: where event times come from.
+        vfs: name of an APSW VFS, for tests that cut the power.
+
+    Raises:
+        LogInUseError: another process writes to it.
+        LogError: it cannot be opened.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        folds: Sequence[Fold],
+        *,
+        clock: Clock | None = None,
+        vfs: str | None = None,
+    ) -> None:
+        self.path = path
+        self.wakeup = Wakeup()
+        self.failure: LogError | None = None
+        self._clock = clock or SystemClock()
+        self._folds = tuple(folds)
+        self._queue: queue.Queue[_Pending | None] = queue.Queue(QUEUE_MAX)
+        self._closing = threading.Event()
+        make_directory(path)
+        self._lock = LogLock(path)
+        try:
+            self._connection = open_writer(path, vfs)
+            meta = self._prepare()
+        except LogError:
+            self._lock.close()
+            raise
+        self.log_id = meta["log_id"]
+        self.floor = int(meta["floor"])
+        self.ids = NodeIds(meta["id_prefix"])
+        self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def head(self) -> int:
+        """The last durable position; 0 when nothing was ever appended."""
+        return self._head
+
+    @property
+    def queued(self) -> int:
+        """How many jobs wait."""
+        return self._queue.qsize()
+
+    def submit(self, job: Callable[[Transaction], T]) -> "Future[T]":
+        """Have a job run in the next transaction; blocks while too many wait.
+
+        Returns:
+            A future of the job's result, done when the transaction is on the disk. It fails with
+            the job's own error (only that job is undone), with `LogUnavailableError` when the
+            commit failed, or with `LogClosedError`.
+        """
+        future: Future[T] = Future()
+        if self._closing.is_set():
+            future.set_exception(self._closed_error())
+        else:
+            self._queue.put(_Pending(job, future))  # type: ignore[arg-type]  # Future is invariant
+        return future
+
+    def call(self, job: Callable[[Transaction], T]) -> T:
+        """Run a job and wait until its transaction is on the disk."""
+        return self.submit(job).result()
+
+    def append(self, drafts: Sequence[Draft]) -> int:
+        """Append events in a transaction and wait; returns the position of the first."""
+        return self.call(lambda transaction: transaction.append(drafts))
+
+    def close(self) -> None:
+        """Run what was submitted, then close the files. May be called again."""
+        if not self._closing.is_set():
+            self._closing.set()
+            self._queue.put(None)
+        self._thread.join()
+
+    def _prepare(self) -> dict[str, str]:
+        with translated_errors(self.path):
+            schema.ensure(self._connection, self.path, self._folds)
+            self._head, self._time_us = _tail(self._connection)
+            return dict(fetch(self._connection, "select key, value from meta"))
+
+    def _run(self) -> None:
+        try:
+            while (pending := self._queue.get()) is not None:
+                self._run_group(pending)
+        except LogError as error:
+            self.failure = error
+            self._closing.set()
+            self.wakeup.notify()
+        finally:
+            self._drain()
+            self._shut()
+
+    def _run_group(self, first: _Pending) -> None:
+        """Run jobs in one transaction until none waits or the group is old, then commit."""
+        connection, deadline = self._connection, self._clock.monotonic() + GROUP_SECONDS
+        done: list[tuple[Future[object], object]] = []
+        pending: _Pending | None = first
+        try:
+            with translated_errors(self.path):
+                connection.execute("begin immediate")
+                time_us = max(self._clock.now_us(), self._time_us)
+                transaction = Transaction(connection, self._folds, self._head, time_us)
+                while pending is not None:
+                    self._run_job(pending, transaction, done)
+                    pending = self._next(deadline)
+                connection.execute("commit")
+        except LogError as error:
+            lost = [future for future, _ in done]
+            self._give_up(error, lost if pending is None else [*lost, pending.future])
+            return
+        self._time_us = time_us
+        grown = transaction.position > self._head
+        self._head = transaction.position
+        for future, result in done:
+            future.set_result(result)
+        if grown:
+            self.wakeup.notify()
+
+    def _next(self, deadline: float) -> _Pending | None:
+        if self._clock.monotonic() >= deadline:
+            return None
+        try:
+            pending = self._queue.get_nowait()
+        except queue.Empty:
+            return None
+        if pending is None:
+            self._queue.put(None)  # the end is for the outer loop
+        return pending
+
+    def _run_job(
+        self,
+        pending: _Pending,
+        transaction: Transaction,
+        done: list[tuple[Future[object], object]],
+    ) -> None:
+        before = transaction.position
+        connection = self._connection
+        connection.execute("savepoint job")
+        try:
+            result = pending.job(transaction)
+        except apsw.Error:
+            raise  # the database itself is in trouble: the whole group fails
+        except Exception as error:  # noqa: BLE001 - handed to whoever submitted the job
+            connection.execute("rollback to job")
+            connection.execute("release job")
+            transaction.position = before
+            pending.future.set_exception(error)
+        else:
+            connection.execute("release job")
+            done.append((pending.future, result))
+
+    def _give_up(self, error: LogError, futures: Sequence[Future[object]]) -> None:
+        """Undo a group whose transaction failed; after an I/O error the log is closed for good.
+
+        After a failed sync the kernel may have dropped the pages, so trying again could call
+        durable what is not (https://wiki.postgresql.org/wiki/Fsync_Errors).
+        """
+        for future in futures:
+            future.set_exception(error)
+        if isinstance(error.__cause__, apsw.IOError) or not isinstance(error, LogUnavailableError):
+            raise LogError(f"{error}; stopped, because what follows may not be durable") from error
+        if not self._connection.getautocommit():
+            with translated_errors(self.path):
+                self._connection.execute("rollback")
+
+    def _closed_error(self) -> LogError:
+        return self.failure or LogClosedError(f"{self.path}: the log is closed")
+
+    def _drain(self) -> None:
+        while True:
+            try:
+                pending = self._queue.get_nowait()
+            except queue.Empty:
+                return
+            if pending is not None:
+                pending.future.set_exception(self._closed_error())
+
+    def _shut(self) -> None:
+        try:
+            self._connection.close()
+        finally:
+            self._lock.close()
+
+
+def _tail(connection: apsw.Connection) -> tuple[int, int]:
+    """Return the last position ever given and the newest event time."""
+    head = connection.execute("select seq from sqlite_sequence where name = 'events'").get
+    time_us = connection.execute("select time_us from events order by position desc limit 1").get
+    return head or 0, time_us or 0

@@ -1,0 +1,51 @@
+"""One wake-up for all who sleep until the log grows. It carries no data: they read the log."""
+
+import threading
+from collections.abc import Callable
+
+
+class Wakeup:
+    """Calls and wakes whoever asked to be told that the log has grown."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._callbacks: list[Callable[[], None]] = []
+        self._count = 0
+
+    def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Have a callback called after each commit, on the writer's thread; it must not block.
+
+        Returns:
+            A function that ends the subscription.
+        """
+        with self._condition:
+            self._callbacks.append(callback)
+
+        def unsubscribe() -> None:
+            with self._condition:
+                self._callbacks.remove(callback)
+
+        return unsubscribe
+
+    def notify(self) -> None:
+        """Wake everyone."""
+        with self._condition:
+            self._count += 1
+            self._condition.notify_all()
+            callbacks = tuple(self._callbacks)
+        for callback in callbacks:
+            callback()
+
+    def count(self) -> int:
+        """Return how often everyone was woken; take it before looking, then wait past it."""
+        with self._condition:
+            return self._count
+
+    def wait_past(self, count: int, timeout_seconds: float) -> bool:
+        """Sleep until there was a wake-up after `count`.
+
+        Returns:
+            Whether there was one; False after the timeout.
+        """
+        with self._condition:
+            return self._condition.wait_for(lambda: self._count > count, timeout_seconds)

@@ -1,0 +1,154 @@
+"""Questions asked of the node tree. Used on the writer's connection in jobs, else on readers'."""
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import apsw
+
+from eventlog import codec
+from eventlog.connection import fetch
+from eventlog.events import SUPER_ROOT, Content, Event, Removed, State
+
+_FIELDS = (
+    "select n.number, n.position, e.record from nodes n join events e on e.position = n.position"
+)
+CHILD = f"{_FIELDS} where n.parent = ? and n.name = ?"
+CHILDREN = f"{_FIELDS} where n.parent = ?"
+NODE = f"{_FIELDS} where n.number = ? and n.parent is not null"
+BY_FILE = f"{_FIELDS} where n.ino = ? and n.fs = ? and n.parent is not null order by n.number"
+OUTSTANDING = f"{_FIELDS} where n.content = ? and n.number > ? order by n.number limit ?"
+COUNT_OUTSTANDING = "select content, count(*) from nodes where content is not null group by content"
+COUNT = "select count(*) from nodes where parent is not null"
+PATH = (
+    "with recursive up (number, position, parent, name, depth) as ("
+    " select number, position, parent, name, 0 from nodes where number = ? and parent is not null"
+    " union all"
+    " select n.number, n.position, n.parent, n.name, up.depth + 1"
+    " from up join nodes n on n.number = up.parent where n.parent is not null)"
+    " select number, position, parent, name from up order by depth desc"
+)
+DESCENDANTS = (
+    "with recursive below (number, depth) as ("
+    " select number, 1 from nodes where parent = ?"
+    " union all"
+    " select n.number, below.depth + 1 from below join nodes n on n.parent = below.number)"
+    " select number from below order by depth desc, number desc"
+)
+
+
+class Node(NamedTuple):
+    """A live node.
+
+    Attributes:
+        number: its number.
+        position: of its last event.
+        state: after that event.
+    """
+
+    number: int
+    position: int
+    state: State
+
+
+class Tree:
+    """The node tree as one connection sees it.
+
+    Args:
+        connection: the writer's inside a job, or a reader's; used by one thread at a time.
+    """
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._roots: dict[tuple[int, int], bytes] = {}
+
+    def child(self, parent: int, name: bytes) -> Node | None:
+        """Return the node at a place, or None."""
+        return next(self._nodes(CHILD, parent, name), None)
+
+    def children(self, parent: int) -> list[Node]:
+        """Return the nodes directly in a directory; `SUPER_ROOT` gives the roots."""
+        return list(self._nodes(CHILDREN, parent))
+
+    def node(self, number: int) -> Node | None:
+        """Return a live node by its number, or None."""
+        return next(self._nodes(NODE, number), None)
+
+    def by_file(self, fs: int, ino: int) -> list[Node]:
+        """Return the nodes of a file, oldest first: more than one when it has hard links."""
+        return list(self._nodes(BY_FILE, ino, fs))
+
+    def outstanding(self, content: Content, after: int, limit: int) -> list[Node]:
+        """Return nodes whose content is pending, skipped or failed, in order of number.
+
+        Args:
+            content: which of the three.
+            after: only numbers above this one.
+            limit: at most so many.
+        """
+        return list(self._nodes(OUTSTANDING, content, after, limit))
+
+    def count_outstanding(self) -> dict[int, int]:
+        """Return how many nodes have pending, skipped and failed content."""
+        return dict(fetch(self._connection, COUNT_OUTSTANDING))
+
+    def count(self) -> int:
+        """Return how many nodes there are, roots included."""
+        return int(fetch(self._connection, COUNT)[0][0])
+
+    def descendants(self, number: int) -> list[int]:
+        """Return the numbers of all nodes below a directory, the deepest first."""
+        return [row[0] for row in fetch(self._connection, DESCENDANTS, (number,))]
+
+    def path(self, number: int) -> bytes | None:
+        """Return the absolute path of a live node, or None when there is no such node."""
+        chain = fetch(self._connection, PATH, (number,))
+        if not chain or chain[0][2] != SUPER_ROOT:
+            return None
+        root, position, _, _ = chain[0]
+        return b"/".join([self._root_path(root, position), *(row[3] for row in chain[1:])])
+
+    def names(self, number: int) -> list[bytes] | None:
+        """Return the names from the root down to a live node, or None when there is none."""
+        chain = fetch(self._connection, PATH, (number,))
+        return [row[3] for row in chain] if chain and chain[0][2] == SUPER_ROOT else None
+
+    def resolve(self, path: bytes) -> Node | None:
+        """Return the live node at an absolute path, or None."""
+        for root in self.children(SUPER_ROOT):
+            top = root.state.target.rstrip(b"/")
+            if path.rstrip(b"/") == top or path.startswith(top + b"/"):
+                return self._descend(root, path[len(top) :].split(b"/"))
+        return None
+
+    def _descend(self, node: Node, names: Iterable[bytes]) -> Node | None:
+        found: Node | None = node
+        for name in filter(None, names):
+            if found is None:
+                return None
+            found = self.child(found.number, name)
+        return found
+
+    def _root_path(self, number: int, position: int) -> bytes:
+        """Return the path of a root, remembered for as long as its last event is the same."""
+        path = self._roots.get((number, position))
+        if path is None:
+            node = self.node(number)
+            path = b"" if node is None else node.state.target.rstrip(os.fsencode("/"))
+            self._roots = {**self._roots, (number, position): path} if len(self._roots) < 64 else {}  # noqa: PLR2004
+        return path
+
+    def _nodes(self, query: str, *bindings: object) -> Iterator[Node]:
+        for number, position, raw in fetch(self._connection, query, bindings):
+            yield Node(number, position, state_of(codec.decode(raw, position)))
+
+
+def state_of(event: Event) -> State:
+    """Return the state that an event carries.
+
+    Raises:
+        ValueError: it is a tombstone, which no live node can have as its last event.
+    """
+    if isinstance(event, Removed):
+        raise ValueError("a live node cannot end in a tombstone; run nasfeed check")  # noqa: TRY004
+    return event.state

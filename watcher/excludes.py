@@ -1,0 +1,54 @@
+"""Names that never become nodes."""
+
+import fnmatch
+import re
+from collections.abc import Iterable
+
+DEFAULT_PATTERNS = (
+    ".DS_Store",
+    ".Spotlight-V100",
+    ".Trashes",
+    ".fseventsd",
+    "Thumbs.db",
+    "ehthumbs.db",
+    "desktop.ini",
+    "$RECYCLE.BIN",
+    "@eaDir",
+    "#recycle",
+    ".@__thumb",
+    "*.__tmp__",
+)
+"""What wcpan.drive.feed 1.6.0, whose configuration this program takes, leaves out by default."""
+
+_WILD = re.compile(r"[*?\[]")
+
+
+class Excludes:
+    """Says whether a name is left out of the feed.
+
+    The patterns are those of `fnmatch.fnmatchcase`: `*`, `?`, `[set]`, `[!set]`, against the whole
+    name, upper and lower case being different. `?` is one character, also of several bytes; a byte
+    that is not UTF-8 counts as a character.
+
+    Args:
+        patterns: the operator's, beside the default ones.
+    """
+
+    def __init__(self, patterns: Iterable[str] = ()) -> None:
+        self.patterns = tuple(dict.fromkeys((*DEFAULT_PATTERNS, *patterns)))
+        wild = [pattern for pattern in self.patterns if _WILD.search(pattern)]
+        self._plain = frozenset(_encode(p) for p in self.patterns if p not in wild)
+        self._matches = re.compile("|".join(map(fnmatch.translate, wild))).match
+
+    def __call__(self, name: bytes) -> bool:
+        """Return whether an entry of this raw name, and all below it, is left out."""
+        return name in self._plain or self._matches(_decode(name)) is not None
+
+
+# Not os.fsencode: the same configuration must mean the same in any locale.
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _decode(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")

@@ -1,0 +1,241 @@
+"""What a command was told, by its command line, its file and its environment, made one.
+
+The only module that reads the environment:
+
+- XDG_STATE_HOME, HOME: where databases are kept that nobody gave a place;
+- NASFEED_TOKEN: the bearer token, for those who do not want it in a file.
+"""
+
+import argparse
+import os
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+
+from tools import document, roots
+from tools.document import BackendName, Document, LimitsSection, LogLevel, Startup
+from tools.errors import OperatorError
+from tools.roots import Root
+
+DEFAULT_FILE = "/data/server.yaml"
+"""Where wcpan.drive.feed 1.6.0 looks for its configuration."""
+
+DEFAULT_HOST = "127.0.0.1"
+"""Only this machine, until someone says otherwise: the feed has no authentication by default."""
+
+DEFAULT_PORT = 8080
+
+
+class Config(msgspec.Struct, frozen=True):
+    """Everything `nasfeed serve` has to know, checked, with nothing left open.
+
+    Attributes:
+        roots: the directories to serve; at least one.
+        database: absolute path of the log.
+        host, port: where to listen; port 0 takes a free one.
+        exclude: name patterns beside the built-in ones.
+        log_path: file to append log lines to, or None for standard error.
+        log_level: the least important lines that are shown.
+        metadata_workers: processes that read files; at least 1.
+        skip_initial_hash: leave `hash` empty for what the first scan finds.
+        backend: which backend to watch with, or `auto`.
+        startup: what a restart answers until its scan is done.
+        token: bearer token that every request must carry, or None.
+        hosts: host names that are accepted beside the machine's own.
+        limits: what one client, and all together, may take.
+        rescan_interval: seconds between full comparisons with the disk.
+        poll_interval: seconds between the looks of the `poll` backend.
+    """
+
+    roots: tuple[Root, ...]
+    database: str
+    host: str = DEFAULT_HOST
+    port: int = DEFAULT_PORT
+    exclude: tuple[str, ...] = ()
+    log_path: str | None = None
+    log_level: LogLevel = "info"
+    metadata_workers: int = 1
+    skip_initial_hash: bool = False
+    backend: BackendName = "auto"
+    startup: Startup = "serve"
+    token: str | None = None
+    hosts: tuple[str, ...] = ()
+    limits: LimitsSection = LimitsSection()
+    rescan_interval: float = 3600
+    poll_interval: float = 10
+
+
+def add_source_options(parser: argparse.ArgumentParser) -> None:
+    """Add what says whose log is meant: directories, a file, or the database itself."""
+    parser.add_argument(
+        "directories",
+        metavar="DIR",
+        nargs="*",
+        help="a served directory; NAME=DIR gives it a name other than its own",
+    )
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help=f"a configuration file (default: {DEFAULT_FILE} when no directory is given)",
+    )
+    parser.add_argument(
+        "--db",
+        metavar="FILE",
+        help="the database (default: one for these directories, below ~/.local/state/nasfeed)",
+    )
+
+
+def add_serve_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `serve`; each wins over the configuration file."""
+    add_source_options(parser)
+    parser.add_argument(
+        "--host", help=f"address to listen on (default: {DEFAULT_HOST}, only this machine)"
+    )
+    parser.add_argument(
+        "--port", type=_port, help=f"port to listen on (default: {DEFAULT_PORT}; 0: a free one)"
+    )
+    parser.add_argument(
+        "--backend",
+        choices=get_args(BackendName),
+        help="how changes are noticed (default: auto, the best that works)",
+    )
+    parser.add_argument(
+        "--log-level",
+        choices=get_args(LogLevel),
+        help="the least important lines that are shown (default: info)",
+    )
+
+
+def serve_config(arguments: argparse.Namespace) -> Config:
+    """Make the configuration of a server.
+
+    Args:
+        arguments: of a parser with `add_serve_options`.
+
+    Raises:
+        OperatorError: something is missing, unknown or ill-typed.
+    """
+    written = _document(arguments)
+    served = _roots(arguments, written)
+    api = written.api
+    return Config(
+        roots=served,
+        database=_database(arguments.db or written.database_url, served),
+        host=arguments.host or written.host,
+        port=written.port if arguments.port is None else arguments.port,
+        exclude=written.exclude or (),
+        log_path=written.log_path,
+        log_level=arguments.log_level or written.log_level,
+        metadata_workers=written.metadata_workers or _cores(),
+        skip_initial_hash=written.skip_initial_hash,
+        backend=arguments.backend or written.watcher.backend,
+        startup=written.startup,
+        token=api.token or environment_token(),
+        hosts=api.hosts,
+        limits=written.limits,
+        rescan_interval=written.rescan_interval,
+        poll_interval=written.poll_interval,
+    )
+
+
+def database_path(arguments: argparse.Namespace) -> str:
+    """Find the database that a command is to work on.
+
+    Args:
+        arguments: of a parser with `add_source_options`.
+
+    Returns:
+        Its absolute path; nothing says yet that it exists.
+
+    Raises:
+        OperatorError: see `serve_config`.
+    """
+    if arguments.db:
+        return _database(arguments.db, ())
+    written = _document(arguments)
+    if written.database_url:
+        return _database(written.database_url, ())
+    return _database(None, _roots(arguments, written))
+
+
+def environment_token() -> str | None:
+    """Return the bearer token that the environment holds, if any."""
+    return _environment("NASFEED_TOKEN") or None
+
+
+def _document(arguments: argparse.Namespace) -> Document:
+    if arguments.directories:
+        if arguments.config:
+            raise OperatorError("give directories or --config, not both")
+        return Document(host=DEFAULT_HOST, port=DEFAULT_PORT)
+    return document.parse(_read(arguments.config), arguments.config or DEFAULT_FILE)
+
+
+def _read(file: str | None) -> str:
+    try:
+        return Path(file or DEFAULT_FILE).read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        if file:
+            raise OperatorError(f"{file}: no such file; give a YAML file to --config") from error
+        raise OperatorError(
+            f"which directory? Say: nasfeed serve DIR, or --config FILE ({DEFAULT_FILE} "
+            "does not exist)"
+        ) from error
+    except OSError as error:
+        raise OperatorError(f"{file or DEFAULT_FILE}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise OperatorError(f"{file or DEFAULT_FILE}: this is no UTF-8 text") from error
+
+
+def _roots(arguments: argparse.Namespace, written: Document) -> tuple[Root, ...]:
+    if arguments.directories:
+        return roots.from_arguments(arguments.directories)
+    try:
+        found = roots.from_mapping(written.watches or {})
+    except OperatorError as error:
+        raise OperatorError(f"{arguments.config or DEFAULT_FILE}: watches: {error}") from error
+    if not found:
+        raise OperatorError(
+            f"{arguments.config or DEFAULT_FILE}: watches is empty; add a line 'NAME: DIR' to it"
+        )
+    return found
+
+
+def _database(given: str | None, served: tuple[Root, ...]) -> str:
+    """Where nothing is given, each set of roots has its own log, so that two never mix."""
+    if not given:
+        return str(_state_home() / "nasfeed" / roots.state_directory_name(served) / "log.db")
+    path = given.removeprefix("sqlite:///")  # then as in SQLAlchemy: a fourth slash is the root's
+    if "://" in path or "\0" in path or not path:
+        raise OperatorError(f"{given!r}: the database must be a file, or sqlite:/// and a file")
+    absolute = Path(path).expanduser().absolute()
+    if absolute.is_dir():
+        raise OperatorError(f"{absolute}: this is a directory; the database must be a file")
+    return str(absolute)
+
+
+def _state_home() -> Path:
+    """See https://specifications.freedesktop.org/basedir-spec: a relative value does not count."""
+    given = _environment("XDG_STATE_HOME")
+    if given.startswith("/"):
+        return Path(given)
+    try:
+        return Path.home() / ".local/state"
+    except RuntimeError as error:
+        raise OperatorError("there is no home directory; say where with --db FILE") from error
+
+
+def _environment(name: str) -> str:
+    return os.environ.get(name, "")  # noqa: TID251 - here, and nowhere else
+
+
+def _cores() -> int:
+    """Return the cores this process may use, which in a container are fewer than the machine's."""
+    return len(os.sched_getaffinity(0))
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:  # noqa: PLR2004 - 16 bits
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: a whole number up to 65535")
+    return int(text)

@@ -1,0 +1,217 @@
+"""The configuration file as written: the keys of wcpan.drive.feed 1.6.0, and our own."""
+
+import difflib
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, get_args
+
+import msgspec
+import yaml
+
+from tools.errors import OperatorError
+
+BackendName = Literal["auto", "inotify", "fanotify", "poll"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+Startup = Literal["serve", "wait"]
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Workers = Annotated[int, msgspec.Meta(ge=0, le=256)]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Count = Annotated[int, msgspec.Meta(gt=0)]
+
+_WORDS = {
+    "str": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "keys and values",
+    "null": "nothing",
+}
+"""What the decoder's type names are called in messages."""
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A mapping of the file with known keys."""
+
+
+class WatcherSection(Section, frozen=True):
+    """How changes are noticed.
+
+    Attributes:
+        backend: which kernel interface, or `auto`.
+    """
+
+    backend: BackendName = "auto"
+
+
+class ApiSection(Section, frozen=True):
+    """Who may ask.
+
+    Attributes:
+        token: a secret that every request must carry as a bearer token; none when absent.
+        hosts: names, beside the machine's own, under which the server is reached.
+    """
+
+    token: str | None = None
+    hosts: tuple[str, ...] = ()
+
+
+class LimitsSection(Section, frozen=True):
+    """What one client, and all clients together, may take.
+
+    Attributes:
+        connections: open connections altogether.
+        connections_per_client: open connections of one address.
+        request_seconds: for a request to arrive whole.
+    """
+
+    connections: Count = 1000
+    connections_per_client: Count = 64
+    request_seconds: Seconds = 20
+
+
+class Document(Section, frozen=True):
+    """The whole file.
+
+    Attributes:
+        host: address to listen on.
+        port: port to listen on; 0 takes a free one.
+        database_url: the database file, or `sqlite:///` and the file.
+        watches: name and directory of each root.
+        exclude: name patterns, beside the built-in ones, of what stays out of the feed.
+        log_path: file that log lines are appended to, instead of standard error.
+        metadata_workers: processes that read files; 0 or nothing means one for each core.
+        skip_initial_hash: leave `hash` empty for files found by the first scan.
+        watcher, api, limits: see their sections.
+        startup: `serve` the stored log at once after a restart, or `wait` for the scan (503).
+        rescan_interval: seconds between full comparisons with the disk.
+        poll_interval: seconds between the looks of the `poll` backend.
+        log_level: the least important lines that are shown.
+    """
+
+    host: str = "0.0.0.0"  # noqa: S104 - the default of the file's first reader
+    port: Port = 8080
+    database_url: str | None = None
+    watches: dict[str, str] | None = None
+    exclude: tuple[str, ...] | None = None
+    log_path: str | None = None
+    metadata_workers: Workers | None = None
+    skip_initial_hash: bool = False
+    watcher: WatcherSection = WatcherSection()
+    api: ApiSection = ApiSection()
+    limits: LimitsSection = LimitsSection()
+    startup: Startup = "serve"
+    rescan_interval: Seconds = 3600
+    poll_interval: Seconds = 10
+    log_level: LogLevel = "info"
+
+
+def parse(text: str, file: str) -> Document:
+    """Read a configuration file.
+
+    Args:
+        text: its YAML.
+        file: its name, for errors.
+
+    Returns:
+        What it says, with defaults for what it leaves out.
+
+    Raises:
+        OperatorError: it is no YAML, or a key is unknown, twice there, or has a wrong value; the
+            message names file, line and key.
+    """
+    try:
+        tree = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise OperatorError(_yaml_problem(error, file)) from error
+    lines: dict[str, int] = {}
+    for path, line in _keys(tree, "$"):
+        if path in lines:
+            raise OperatorError(f"{file}:{line}: the key {_shown(path)} is here a second time")
+        lines[path] = line
+    if not isinstance(values, dict):
+        raise OperatorError(f"{file}: this is no list of keys and values")
+    try:
+        return msgspec.convert(values, Document)
+    except msgspec.ValidationError as error:
+        raise OperatorError(_problem(str(error), values, file, lines)) from error
+
+
+def known_keys(section: type[msgspec.Struct] = Document, prefix: str = "") -> list[str]:
+    """Return every key that the file may have, dotted, in order."""
+    keys: list[str] = []
+    for field in msgspec.structs.fields(section):
+        nested = isinstance(field.type, type) and issubclass(field.type, msgspec.Struct)
+        name = f"{prefix}{field.encode_name}"
+        keys += known_keys(field.type, f"{name}.") if nested else [name]
+    return keys
+
+
+def _keys(node: yaml.Node | None, path: str) -> Iterator[tuple[str, int]]:
+    """Yield the path and line of every key. Only mappings are entered: no list has keys here."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            name = f"{path}.{key.value}"
+            yield name, key.start_mark.line + 1
+            # An anchor could make the file contain itself; no known key lies deeper.
+            if path == "$":
+                yield from _keys(value, name)
+
+
+def _yaml_problem(error: yaml.YAMLError, file: str) -> str:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+    return f"{file}:{mark.line + 1}: {problem}" if mark else f"{file}: {problem}"
+
+
+def _problem(message: str, values: dict[Any, Any], file: str, lines: dict[str, int]) -> str:
+    """Turn the decoder's message into one that names the key as the operator wrote it."""
+    what, _, where = message.partition(" - at ")
+    path = _path(where, values)
+    unknown = re.fullmatch(r"Object contains unknown field `(.*)`", what)
+    if unknown:
+        path = f"{path}.{unknown[1]}"
+        what = f"unknown key {_shown(path)}{_suggestion(_shown(path))}"
+    elif where.startswith("`key`"):
+        what = f"a key of {_shown(path)} is no text; put it in quotes"
+    else:
+        what = f"{_shown(path)}: {_plain(what, _shown(path))}"
+    line = lines.get(path.partition("[")[0])
+    return f"{file}:{line}: {what}" if line else f"{file}: {what}"
+
+
+def _plain(what: str, key: str) -> str:
+    """Say in plain words what the decoder says in its own."""
+    if what.startswith("Invalid enum value"):
+        found = what.removeprefix("Invalid enum value ")
+        return f"must be one of {', '.join(_choices(key))}, not {found}"
+    words = re.sub(r"\b(str|int|float|bool|array|object|null)\b", lambda m: _WORDS[m[0]], what)
+    return f"{words[0].lower()}{words[1:]}".replace("`", "").replace(" | ", " or ")
+
+
+def _choices(key: str) -> tuple[str, ...]:
+    section: Any = Document
+    for name in key.split("."):
+        section = next(f.type for f in msgspec.structs.fields(section) if f.encode_name == name)
+    return get_args(section)
+
+
+def _path(where: str, values: dict[Any, Any]) -> str:
+    """Return the path of a value; the decoder leaves out which value of a free mapping it is."""
+    path = where.rpartition(" in ")[2].strip("`") or "$"
+    if path.endswith("[...]") and not where.startswith("`key`"):
+        path = path.removesuffix("[...]")
+        mapping = values[path.removeprefix("$.")]
+        return f"{path}.{next(key for key, value in mapping.items() if not isinstance(value, str))}"
+    return path.removesuffix("[...]")
+
+
+def _shown(path: str) -> str:
+    return path.removeprefix("$.")
+
+
+def _suggestion(key: str) -> str:
+    close = difflib.get_close_matches(key, known_keys(), n=1)
+    return f"; did you mean {close[0]}?" if close else f"; known keys are {', '.join(known_keys())}"

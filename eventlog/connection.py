@@ -1,7 +1,7 @@
 """Opens SQLite connections: every PRAGMA with its reason, and the one seam for SQLite's errors."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ BUSY_TIMEOUT_MS = 60_000
 _AUTO_VACUUM_INCREMENTAL = 2
 _SYNCHRONOUS_FULL = 2
 
-_WRITER_PRAGMAS: dict[str, int | str] = {
+WRITER_PRAGMAS: Mapping[str, int | str] = {
     # Readers go on while the writer commits, and a commit costs one sync.
     "journal_mode": "wal",
     # A position once told must survive a power cut; NORMAL loses the newest commits.
@@ -41,8 +41,9 @@ _WRITER_PRAGMAS: dict[str, int | str] = {
     # Sorting must not depend on a writable /tmp.
     "temp_store": 2,
 }
+"""Settings of the writer; each is read back, and one that did not take is refused."""
 
-_READER_PRAGMAS: dict[str, int | str] = {"cache_size": -4_096, "temp_store": 2}
+_READER_PRAGMAS: Mapping[str, int | str] = {"cache_size": -4_096, "temp_store": 2}
 
 
 @contextlib.contextmanager
@@ -84,28 +85,53 @@ def make_directory(path: str) -> None:
         ) from error
 
 
-def open_writer(path: str, vfs: str | None = None) -> apsw.Connection:
+def open_writer(
+    path: str, *, vfs: str | None = None, pragmas: Mapping[str, int | str] = WRITER_PRAGMAS
+) -> apsw.Connection:
     """Open the one connection that writes, making an empty database when there is none.
+
+    Everything that the connection then shows is on the disk: see `make_durable`.
 
     Args:
         path: the database file.
         vfs: name of an APSW VFS, for tests that cut the power.
+        pragmas: the settings; other ones are for tests that show what these are good for.
 
     Returns:
         A connection whose settings were read back and are what was asked for.
 
     Raises:
+        LogFormatError: the file is something else, or newer than the program; it is left as it was.
         LogError: it cannot be opened, or a setting did not take (a filesystem without locks or
             shared memory, such as a network share).
     """
-    with translated_errors(path):
+    with translated_errors(path), contextlib.ExitStack() as undo:
         connection = apsw.Connection(path, vfs=vfs)
+        undo.callback(connection.close)
         connection.set_busy_timeout(BUSY_TIMEOUT_MS)
         if _pragma(connection, "page_count") == 0:
             # Only settable before the first table; gives space back after a compaction.
             connection.pragma("auto_vacuum", _AUTO_VACUUM_INCREMENTAL)
-        _apply(connection, path, _WRITER_PRAGMAS)
+        elif not is_empty(connection):
+            # Before any setting: the journal mode is stored in the file, and it may not be ours.
+            check_format(connection, path)
+        _apply(connection, path, pragmas)
+        make_durable(connection)
+        undo.pop_all()
         return connection
+
+
+def make_durable(connection: apsw.Connection) -> None:
+    """Have everything that the connection can see synced to the disk.
+
+    A writer that is killed between the write of a commit and its sync leaves a whole commit that
+    is in memory only. SQLite finds it valid when it opens the file again, and does not sync it:
+    its positions would be told, and then lost in a power cut. A checkpoint begins with the sync
+    (https://www.sqlite.org/wal.html#checkpointing).
+    """
+    # On a full disk only what follows the sync fails, and that waits until there is space again.
+    with contextlib.suppress(apsw.FullError):
+        connection.execute("pragma wal_checkpoint(passive)").fetchall()
 
 
 def open_reader(path: str) -> apsw.Connection:
@@ -117,11 +143,13 @@ def open_reader(path: str) -> apsw.Connection:
     """
     if not Path(path).exists():
         raise LogMissingError(path)
-    with translated_errors(path):
+    with translated_errors(path), contextlib.ExitStack() as undo:
         connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY)
+        undo.callback(connection.close)
         connection.set_busy_timeout(BUSY_TIMEOUT_MS)
         _apply(connection, path, _READER_PRAGMAS)
         check_format(connection, path)
+        undo.pop_all()
         return connection
 
 
@@ -130,6 +158,12 @@ def fetch(
 ) -> list[tuple[Any, ...]]:
     """Run one query to its end, so that no read transaction stays open behind it."""
     return connection.execute(query, bindings).fetchall()
+
+
+def is_empty(connection: apsw.Connection) -> bool:
+    """Return whether this is a database in which nobody has made anything yet."""
+    tables = connection.execute("select count(*) from sqlite_schema").get
+    return not tables and not _pragma(connection, "user_version")
 
 
 def check_format(connection: apsw.Connection, path: str) -> None:
@@ -148,7 +182,7 @@ def check_format(connection: apsw.Connection, path: str) -> None:
         )
 
 
-def _apply(connection: apsw.Connection, path: str, pragmas: dict[str, int | str]) -> None:
+def _apply(connection: apsw.Connection, path: str, pragmas: Mapping[str, int | str]) -> None:
     for name, value in pragmas.items():
         connection.pragma(name, value)
         found = _pragma(connection, name)

@@ -20,10 +20,12 @@ class LogLock:
     """
 
     def __init__(self, path: str) -> None:
+        # A database and a symbolic link to it share one lock, as they share one WAL.
+        name = f"{os.path.realpath(path)}.lock"
         try:
-            self._fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            raise LogUnavailableError(f"{path}.lock: {error.strerror}") from error
+            raise LogUnavailableError(f"{name}: cannot lock: {error.strerror}") from error
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -5,6 +5,7 @@ runs on the writer's thread, so that what it read cannot change before what it a
 It must not wait for anything, least of all for the disk of a root.
 """
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -106,7 +107,7 @@ class Log:
         path: the database file; made when missing.
         folds: all projections, kept up to date in every transaction.
         clock: where event times come from.
-        vfs: name of an APSW VFS, for tests that cut the power.
+        connect: opens the writer's connection; another one is for tests that cut the power.
 
     Raises:
         LogInUseError: another process writes to it.
@@ -119,7 +120,7 @@ class Log:
         folds: Sequence[Fold],
         *,
         clock: Clock | None = None,
-        vfs: str | None = None,
+        connect: Callable[[str], apsw.Connection] = open_writer,
     ) -> None:
         self.path = path
         self.wakeup = Wakeup()
@@ -128,14 +129,16 @@ class Log:
         self._folds = tuple(folds)
         self._queue: queue.Queue[_Pending | None] = queue.Queue(QUEUE_MAX)
         self._closing = threading.Event()
+        self._at_end = False
+        self._ended = threading.Event()
         make_directory(path)
-        self._lock = LogLock(path)
-        try:
-            self._connection = open_writer(path, vfs)
+        with contextlib.ExitStack() as files:
+            lock = LogLock(path)
+            files.callback(lock.close)
+            self._connection = connect(path)
+            files.callback(self._connection.close)
             meta = self._prepare()
-        except LogError:
-            self._lock.close()
-            raise
+            self._files = files.pop_all()
         self.log_id = meta["log_id"]
         self.floor = int(meta["floor"])
         self.ids = NodeIds(meta["id_prefix"])
@@ -165,6 +168,8 @@ class Log:
             future.set_exception(self._closed_error())
         else:
             self._queue.put(_Pending(job, future))  # type: ignore[arg-type]  # Future is invariant
+            if self._ended.is_set():
+                self._drain()  # the writer ended between the two steps: nobody else will look
         return future
 
     def call(self, job: Callable[[Transaction], T]) -> T:
@@ -190,13 +195,14 @@ class Log:
 
     def _run(self) -> None:
         try:
-            while (pending := self._queue.get()) is not None:
+            while not self._at_end and (pending := self._queue.get()) is not None:
                 self._run_group(pending)
         except LogError as error:
             self.failure = error
-            self._closing.set()
             self.wakeup.notify()
         finally:
+            self._closing.set()
+            self._ended.set()
             self._drain()
             self._shut()
 
@@ -214,7 +220,7 @@ class Log:
                     self._run_job(pending, transaction, done)
                     pending = self._next(deadline)
                 connection.execute("commit")
-        except LogError as error:
+        except Exception as error:  # noqa: BLE001 - whoever waits must be told, whatever it was
             lost = [future for future, _ in done]
             self._give_up(error, lost if pending is None else [*lost, pending.future])
             return
@@ -233,8 +239,7 @@ class Log:
             pending = self._queue.get_nowait()
         except queue.Empty:
             return None
-        if pending is None:
-            self._queue.put(None)  # the end is for the outer loop
+        self._at_end = pending is None
         return pending
 
     def _run_job(
@@ -243,6 +248,8 @@ class Log:
         transaction: Transaction,
         done: list[tuple[Future[object], object]],
     ) -> None:
+        if not pending.future.set_running_or_notify_cancel():
+            return  # nobody waits for it any more; from here on it cannot be cancelled
         before = transaction.position
         connection = self._connection
         connection.execute("savepoint job")
@@ -250,7 +257,7 @@ class Log:
             result = pending.job(transaction)
         except apsw.Error:
             raise  # the database itself is in trouble: the whole group fails
-        except Exception as error:  # noqa: BLE001 - handed to whoever submitted the job
+        except BaseException as error:  # noqa: BLE001 - handed to whoever submitted the job
             connection.execute("rollback to job")
             connection.execute("release job")
             transaction.position = before
@@ -259,19 +266,21 @@ class Log:
             connection.execute("release job")
             done.append((pending.future, result))
 
-    def _give_up(self, error: LogError, futures: Sequence[Future[object]]) -> None:
+    def _give_up(self, error: Exception, futures: Sequence[Future[object]]) -> None:
         """Undo a group whose transaction failed; after an I/O error the log is closed for good.
 
         After a failed sync the kernel may have dropped the pages, so trying again could call
         durable what is not (https://wiki.postgresql.org/wiki/Fsync_Errors).
         """
-        for future in futures:
-            future.set_exception(error)
-        if isinstance(error.__cause__, apsw.IOError) or not isinstance(error, LogUnavailableError):
-            raise LogError(f"{error}; stopped, because what follows may not be durable") from error
-        if not self._connection.getautocommit():
-            with translated_errors(self.path):
-                self._connection.execute("rollback")
+        try:
+            if _is_final(error):
+                raise LogError(f"{_line(error)}; stopped: what follows may not last") from error
+            if not self._connection.getautocommit():
+                with translated_errors(self.path):
+                    self._connection.execute("rollback")
+        finally:
+            for future in futures:
+                _fail(future, error)
 
     def _closed_error(self) -> LogError:
         return self.failure or LogClosedError(f"{self.path}: the log is closed")
@@ -283,13 +292,28 @@ class Log:
             except queue.Empty:
                 return
             if pending is not None:
-                pending.future.set_exception(self._closed_error())
+                _fail(pending.future, self._closed_error())
 
     def _shut(self) -> None:
         try:
-            self._connection.close()
-        finally:
-            self._lock.close()
+            with translated_errors(self.path):
+                self._files.close()
+        except LogError as error:
+            self.failure = self.failure or error
+
+
+def _is_final(error: Exception) -> bool:
+    """Return whether nothing may be appended after an error: it is not known what is stored."""
+    return isinstance(error.__cause__, apsw.IOError) or not isinstance(error, LogUnavailableError)
+
+
+def _line(error: Exception) -> str:
+    return str(error) if isinstance(error, LogError) else f"the log's writer: {error!r}"
+
+
+def _fail(future: Future[object], error: Exception) -> None:
+    if not future.done() and (future.running() or future.set_running_or_notify_cancel()):
+        future.set_exception(error)
 
 
 def _tail(connection: apsw.Connection) -> tuple[int, int]:

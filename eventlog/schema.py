@@ -7,7 +7,7 @@ from importlib import resources
 import apsw
 
 from eventlog import codec
-from eventlog.connection import APPLICATION_ID, FORMAT, check_format, fetch
+from eventlog.connection import APPLICATION_ID, FORMAT, check_format, fetch, is_empty
 from eventlog.events import Record
 from eventlog.fold import Fold
 from eventlog.identifiers import new_prefix
@@ -27,10 +27,11 @@ def ensure(connection: apsw.Connection, path: str, folds: Sequence[Fold]) -> Non
         LogFormatError: the file is something else, or newer than the program.
     """
     with connection:
-        if not connection.pragma("user_version") and not _tables(connection):
+        if is_empty(connection):
             _create(connection)
         check_format(connection, path)
         stored = dict(fetch(connection, "select name, version from projections"))
+        _forget(connection, stored.keys() - {fold.name for fold in folds})
         outdated = [fold for fold in folds if stored.get(fold.name) != fold.version]
         rebuild(connection, outdated)
 
@@ -89,11 +90,6 @@ def run(connection: apsw.Connection, script: str) -> None:
     connection.execute(script).fetchall()
 
 
-def _tables(connection: apsw.Connection) -> int:
-    count: int = connection.execute("select count(*) from sqlite_schema").get
-    return count
-
-
 def _create(connection: apsw.Connection) -> None:
     run(connection, resources.files("eventlog").joinpath("schema.sql").read_text())
     connection.executemany(
@@ -102,6 +98,12 @@ def _create(connection: apsw.Connection) -> None:
     )
     connection.pragma("application_id", APPLICATION_ID)
     connection.pragma("user_version", FORMAT)
+
+
+def _forget(connection: apsw.Connection, names: Iterable[str]) -> None:
+    """Have projections that nobody keeps up to date now rebuilt by a program that knows them."""
+    for name in names:
+        connection.execute("delete from projections where name = ?", (name,))
 
 
 def _recreate(connection: apsw.Connection, fold: Fold) -> None:

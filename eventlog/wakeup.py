@@ -1,7 +1,10 @@
 """One wake-up for all who sleep until the log grows. It carries no data: they read the log."""
 
+import logging
 import threading
 from collections.abc import Callable
+
+_logger = logging.getLogger(__name__)
 
 
 class Wakeup:
@@ -34,7 +37,10 @@ class Wakeup:
             self._condition.notify_all()
             callbacks = tuple(self._callbacks)
         for callback in callbacks:
-            callback()
+            try:
+                callback()
+            except Exception:  # whoever sleeps badly must not stop the writer, nor the others
+                _logger.exception("a sleeper could not be woken; it will find the change later")
 
     def count(self) -> int:
         """Return how often everyone was woken; take it before looking, then wait past it."""

@@ -15,6 +15,8 @@ _FIELDS = (
 )
 CHILD = f"{_FIELDS} where n.parent = ? and n.name = ?"
 CHILDREN = f"{_FIELDS} where n.parent = ?"
+CHILDREN_AFTER = f"{_FIELDS} where n.parent = ? and n.name > ? order by n.name limit ?"
+HAS_CHILDREN = "select 1 from nodes where parent = ? limit 1"
 NODE = f"{_FIELDS} where n.number = ? and n.parent is not null"
 BY_FILE = f"{_FIELDS} where n.ino = ? and n.fs = ? and n.parent is not null order by n.number"
 OUTSTANDING = f"{_FIELDS} where n.content = ? and n.number > ? order by n.number limit ?"
@@ -70,6 +72,20 @@ class Tree:
         """Return the nodes directly in a directory; `SUPER_ROOT` gives the roots."""
         return list(self._nodes(CHILDREN, parent))
 
+    def children_after(self, parent: int, name: bytes, limit: int) -> list[Node]:
+        """Return a page of the nodes directly in a directory, in order of their raw names.
+
+        Args:
+            parent: number of the directory.
+            name: only names after this one; empty for the first page.
+            limit: at most so many.
+        """
+        return list(self._nodes(CHILDREN_AFTER, parent, name, limit))
+
+    def has_children(self, number: int) -> bool:
+        """Say whether anything is in a directory."""
+        return bool(fetch(self._connection, HAS_CHILDREN, (number,)))
+
     def node(self, number: int) -> Node | None:
         """Return a live node by its number, or None."""
         return next(self._nodes(NODE, number), None)
@@ -107,6 +123,15 @@ class Tree:
             return None
         root, position, _, _ = chain[0]
         return b"/".join([self._root_path(root, position), *(row[3] for row in chain[1:])])
+
+    def ancestors(self, number: int) -> list[int]:
+        """Return the numbers from the root down to a live node, itself included."""
+        return [row[0] for row in fetch(self._connection, PATH, (number,))]
+
+    def chain(self, number: int) -> list[tuple[int, bytes]]:
+        """Return number and name from the root down to a live node; empty when there is none."""
+        chain = fetch(self._connection, PATH, (number,))
+        return [(row[0], row[3]) for row in chain] if chain and chain[0][2] == SUPER_ROOT else []
 
     def names(self, number: int) -> list[bytes] | None:
         """Return the names from the root down to a live node, or None when there is none."""

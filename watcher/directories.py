@@ -1,0 +1,148 @@
+"""Finds the directory of a node number on the disk, whatever its path has become.
+
+A directory is opened by the path that the tree knows and believed only when it is the very file
+that the node stands for. A few descriptors are kept, because hints come in bursts.
+"""
+
+import errno
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+
+from projections.tree import Tree
+from watcher.reconcile import File
+
+OPEN_MAX = 256
+"""Descriptors kept. Each also keeps its filesystem busy, so they are closed when idle."""
+
+PIECE_MAX = 3_000
+"""Bytes of path resolved by one call; the kernel refuses 4,096."""
+
+_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+FileOf = Callable[[int], File]
+"""Returns which file an open descriptor stands for."""
+
+
+class Directories:
+    """Opens directories of one root by node number.
+
+    Args:
+        tree: a reader's tree; all events of this root are committed when it is asked.
+        file_of: which file a descriptor stands for.
+    """
+
+    def __init__(self, tree: Tree, file_of: FileOf) -> None:
+        self._tree = tree
+        self._file_of = file_of
+        self._open: OrderedDict[int, int] = OrderedDict()
+        self._root: tuple[int, int] | None = None
+
+    def set_root(self, number: int, fd: int) -> None:
+        """Take over the descriptor of the root itself; closes all others."""
+        self.close()
+        self._root = (number, fd)
+
+    def fd(self, number: int) -> int | None:
+        """Return a descriptor of a directory, valid until the next call; do not close it.
+
+        Returns:
+            The descriptor, or None when the tree's path does not lead to that directory: it was
+            moved or removed, and the kernel has hinted at that or will.
+
+        Raises:
+            OSError: the disk is in trouble; says nothing about whether the directory exists.
+        """
+        if self._root is not None and number == self._root[0]:
+            return self._root[1]
+        fd = self._open.get(number)
+        if fd is not None:
+            self._open.move_to_end(number)
+            return fd
+        return self._resolve(number)
+
+    def fd_below(self, parent: int, name: bytes, number: int, file: File) -> int | None:
+        """As `fd`, for a directory just seen under a name in another one: asks no tree.
+
+        Args:
+            parent: number of the other one.
+            name: its name there.
+            number: its own number.
+            file: which file it must be.
+        """
+        if number in self._open:
+            return self.fd(number)
+        above = self.fd(parent)
+        return None if above is None else self._enter(above, name, number, file)
+
+    def forget(self, number: int) -> None:
+        """Close the descriptor of a directory that is gone."""
+        fd = self._open.pop(number, None)
+        if fd is not None:
+            os.close(fd)
+
+    def close(self) -> None:
+        """Close everything."""
+        while self._open:
+            os.close(self._open.popitem()[1])
+        if self._root is not None:
+            os.close(self._root[1])
+            self._root = None
+
+    def trim(self) -> None:
+        """Close all but the root, so that nothing keeps a filesystem busy while all is quiet."""
+        while self._open:
+            os.close(self._open.popitem()[1])
+
+    def _resolve(self, number: int) -> int | None:
+        chain = self._tree.chain(number)
+        if self._root is None or not chain or chain[0][0] != self._root[0]:
+            return None
+        fd = self._root[1]
+        for piece in _pieces([name for _, name in chain[1:-1]]):
+            try:
+                above = os.open(piece, _FLAGS, dir_fd=fd)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            finally:
+                if fd != self._root[1]:
+                    os.close(fd)
+            fd = above
+        try:
+            node = self._tree.node(number)
+            file = (node.state.fs, node.state.ino) if node else None
+            return file and self._enter(fd, chain[-1][1], number, file)
+        finally:
+            if fd != self._root[1]:
+                os.close(fd)
+
+    def _enter(self, above: int, name: bytes, number: int, file: File) -> int | None:
+        try:
+            fd = os.open(name, _FLAGS, dir_fd=above)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            if error.errno == errno.ELOOP:  # a symbolic link has its place
+                return None
+            raise
+        if self._file_of(fd) != file:
+            os.close(fd)
+            return None
+        self._keep(number, fd)
+        return fd
+
+    def _keep(self, number: int, fd: int) -> None:
+        self._open[number] = fd
+        if len(self._open) > OPEN_MAX:
+            os.close(self._open.popitem(last=False)[1])
+
+
+def _pieces(names: list[bytes]) -> list[bytes]:
+    """Join names to relative paths that are short enough for one call each."""
+    pieces: list[bytes] = []
+    for name in names:
+        if pieces and len(pieces[-1]) + len(name) < PIECE_MAX:
+            pieces[-1] += b"/" + name
+        else:
+            pieces.append(name)
+    return pieces

@@ -1,0 +1,274 @@
+"""Follows one root while it is there: hints, scans and removals, in one thread.
+
+Every batch is recorded before the next look, so the reader's tree is never behind what this root
+has recorded, and an older look can never be stored after a newer one.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from eventlog.clock import Clock
+from eventlog.events import DISK, Reason
+from watcher.backend import Hints, Place, Sign
+from watcher.reconcile import Gone
+from watcher.scan import Scan, Tools
+from watcher.settle import Settling
+from watcher.widen import Batch
+
+LOOKS_MAX = 2_000
+"""Places looked at and recorded together."""
+
+MOVE_GRACE_SECONDS = 0.2
+"""How long the other half of a rename is waited for before a name counts as gone."""
+
+MOVE_MAX_SECONDS = 10.0
+"""How long it is waited for while new directories are still being listed."""
+
+LOST_SECONDS = 2.0
+"""How long a directory is searched for before the whole root is scanned for it."""
+
+RETRY_SECONDS = 0.02
+
+
+class _Held(NamedTuple):
+    gone: Gone
+    since: float
+
+
+class _Lost(NamedTuple):
+    sign: Sign
+    since: float
+
+
+class Follower:
+    """Work on a root that is online.
+
+    Args:
+        tools: of this root and thread.
+        settling: shared with the describer.
+        clock: time.
+        root: node number of the root.
+        check: raises RootAbsentError when the root is no longer there; called before removals.
+    """
+
+    def __init__(
+        self,
+        tools: Tools,
+        settling: Settling,
+        clock: Clock,
+        root: int,
+        check: Callable[[], None],
+    ) -> None:
+        self.scan: Scan | None = None
+        self.unmounted: frozenset[int] = frozenset()
+        self.root_hinted = False
+        self.rescan_reason = ""
+        self._tools = tools
+        self._settling = settling
+        self._clock = clock
+        self._root = root
+        self._check = check
+        self._below: list[Scan] = []
+        self._held: dict[int, _Held] = {}
+        self._lost: dict[Place, _Lost] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is work that waits for nothing."""
+        return self.scan is not None or bool(self._below) or self._settling.next_due() == 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is left to do at all."""
+        return not (self.busy or self._held or self._lost or len(self._settling))
+
+    @property
+    def hints(self) -> int:
+        """How many places wait."""
+        return len(self._settling) + len(self._lost) + len(self._held)
+
+    def start_scan(self, *, fresh: bool = False) -> None:
+        """Begin to compare the whole root, in the place of any scan that goes on."""
+        self._below.clear()
+        self.scan = Scan(self._tools, self._root, fresh=fresh)
+
+    def wait_seconds(self, longest: float) -> float:
+        """Return how long nothing needs to be done unless a hint comes."""
+        if self.busy:
+            return 0.0
+        now = self._clock.monotonic()
+        times = [longest]
+        if (due := self._settling.next_due()) is not None:
+            times.append(due - now)
+        if self._lost:
+            times.append(RETRY_SECONDS)
+        times += [held.since + MOVE_GRACE_SECONDS - now for held in self._held.values()]
+        return max(0.0, min(times))
+
+    def take(self, hints: Hints) -> None:
+        """Take hints from the backend."""
+        now = self._clock.monotonic()
+        for place, sign in hints.signs.items():
+            if place.name:
+                self._settling.note(place, sign, now)
+            elif place.directory == self._root:
+                self.root_hinted = True
+
+    def work(self) -> Scan | None:
+        """Do one round of work: a fraction of a second at most.
+
+        Returns:
+            The scan of the whole root that was completed, if one was.
+
+        Raises:
+            OSError: the disk is in trouble.
+            RootAbsentError: the root has gone.
+            LogError: nothing can be recorded now; the hints of this round are kept.
+        """
+        now = self._clock.monotonic()
+        places = self._settling.take(now, LOOKS_MAX)
+        for place, lost in self._lost.items():
+            places[place] = places.get(place, Sign(0)) | lost.sign
+        if places:
+            self._flush()
+            try:
+                self._look(places, now)
+            except BaseException:
+                for place, sign in places.items():
+                    self._settling.note(place, sign, now)
+                raise
+        done = self._step()
+        self._bury_held(now)
+        return done
+
+    def _flush(self) -> None:
+        """Record what scans have seen, so that it is not recorded after newer looks."""
+        for scan in [*self._below, *([self.scan] if self.scan else [])]:
+            scan.flush()
+
+    def _look(self, places: dict[Place, Sign], now: float) -> None:
+        batch: Batch = {}
+        lost: dict[Place, _Lost] = {}
+        looker, directories = self._tools.looker, self._tools.directories
+        for place, sign in places.items():
+            fd = directories.fd(place.directory)
+            if fd is None:
+                before = self._lost.get(place)
+                lost[place] = _Lost(sign, before.since if before else now)
+            elif not looker.is_private(fd, place.name):
+                batch[place] = looker.look(fd, place, sign)
+        self._tools.widener.widen(batch)
+        self._record(batch, now)
+        self._lost = lost
+        self._give_up_lost(now)
+
+    def _record(self, batch: Batch, now: float) -> None:
+        if not batch:
+            return
+        recorded = self._tools.recorder.record(list(batch.values()), DISK)
+        self._forget(recorded.buried)
+        for number, _ in recorded.directories:
+            self._tools.directories.forget(number)
+            self._below.append(Scan(self._tools, number))
+        self.unmounted |= recorded.unmounted
+        certain, uncertain = _sort_gone(recorded.gone, batch)
+        for gone in uncertain:
+            self._held[gone.node.number] = _Held(gone, now)
+        if certain:
+            self._check()
+            self._bury(certain)
+
+    def _give_up_lost(self, now: float) -> None:
+        """Forget hints about directories that are gone; scan for those that are not found."""
+        for place, lost in list(self._lost.items()):
+            if self._tools.tree.node(place.directory) is None:
+                del self._lost[place]
+            elif now - lost.since > LOST_SECONDS:
+                del self._lost[place]
+                self.rescan_reason = "a directory was not where it was expected"
+
+    def _step(self) -> Scan | None:
+        if self._below:
+            scan = self._below[-1]
+            scan.step()
+            if scan.walked:
+                self._below.remove(scan)
+                self._hold(scan.gone)
+        elif self.scan is not None:
+            self.scan.step()
+            if self.scan.walked:
+                return self._end_scan(self.scan)
+        return None
+
+    def _end_scan(self, scan: Scan) -> Scan:
+        """Remove what is still missing now that all places were seen."""
+        self._check()
+        missing = self._still_missing(scan.gone)
+        if missing:
+            self._check()
+            self._bury(missing)
+        scan.counts.events += len(missing)
+        self.unmounted = scan.unmounted
+        self.scan = None
+        return scan
+
+    def _hold(self, gone: Iterable[Gone]) -> None:
+        now = self._clock.monotonic()
+        for lost in gone:
+            self._held[lost.node.number] = _Held(lost, now)
+
+    def _bury_held(self, now: float) -> None:
+        due = [
+            held.gone
+            for held in self._held.values()
+            if now - held.since > (MOVE_MAX_SECONDS if self._below else MOVE_GRACE_SECONDS)
+        ]
+        if not due:
+            return
+        self._check()
+        missing = self._still_missing(due)
+        for gone in due:
+            del self._held[gone.node.number]
+        self._bury(missing)
+
+    def _still_missing(self, gone: Iterable[Gone]) -> list[Gone]:
+        """Look again at where nodes were, and record what is there after all."""
+        batch: Batch = {}
+        missing: list[Gone] = []
+        for lost in gone:
+            node = self._tools.tree.node(lost.node.number)
+            before = lost.node.state
+            place = Place(before.parent, before.name)
+            if node is None or (node.state.parent, node.state.name) != place:
+                continue
+            fd = self._tools.directories.fd(place.directory)
+            seen = None if fd is None else self._tools.looker.look(fd, place)
+            if seen is not None and seen.facts is None:
+                missing.append(lost)
+            elif seen is not None:
+                batch[place] = seen
+        if batch:
+            self._tools.widener.widen(batch)
+            self._record(batch, self._clock.monotonic())
+        return missing
+
+    def _bury(self, gone: Iterable[Gone]) -> None:
+        for lost in gone:
+            self._forget(self._tools.recorder.remove(lost, DISK))
+
+    def _forget(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            self._tools.backend.unwatch(number)
+            self._tools.directories.forget(number)
+
+
+def _sort_gone(gone: Iterable[Gone], batch: Batch) -> tuple[list[Gone], list[Gone]]:
+    """Tell names that were unlinked from those that may have been renamed to elsewhere."""
+    certain: list[Gone] = []
+    uncertain: list[Gone] = []
+    for lost in gone:
+        state = lost.node.state
+        seen = batch[Place(state.parent, state.name)]
+        unlinked = Sign.DELETED in seen.signs and Sign.MOVED_FROM not in seen.signs
+        (certain if unlinked or lost.reason == Reason.EXCLUDED else uncertain).append(lost)
+    return certain, uncertain

@@ -1,0 +1,161 @@
+"""Looks at the disk: the only calls to `lstat` and friends on what lies below a root."""
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Mapping
+
+from watcher.backend import Place, Sign
+from watcher.birth import birth_ns
+from watcher.filesystems import Filesystems
+from watcher.observation import Facts, Observation
+from watcher.reconcile import File
+
+NOTHING = Sign(0)
+
+PrivateFiles = Mapping[tuple[int, int], frozenset[bytes]]
+"""For a directory (st_dev, st_ino) the names in it that belong to the server itself."""
+
+
+def private_files(paths: Iterable[bytes]) -> PrivateFiles:
+    """Return where the server's own files lie, in a form that holds however a root reaches them.
+
+    Args:
+        paths: absolute paths, in directories that exist; the files themselves need not.
+
+    Raises:
+        OSError: a directory is missing.
+    """
+    found: dict[tuple[int, int], frozenset[bytes]] = {}
+    for path in paths:
+        directory, name = os.path.split(path)
+        facts = os.stat(directory or b".")  # noqa: PTH116 - bytes
+        key = (facts.st_dev, facts.st_ino)
+        found[key] = found.get(key, frozenset()) | {name}
+    return found
+
+
+class Looker:
+    """Turns names into observations.
+
+    Args:
+        filesystems: gives filesystems an identity.
+        excluded: whether a name is excluded from the feed.
+        private: the server's own files.
+    """
+
+    def __init__(
+        self, filesystems: Filesystems, excluded: Callable[[bytes], bool], private: PrivateFiles
+    ) -> None:
+        self._filesystems = filesystems
+        self._excluded = excluded
+        self._private = private
+        self._private_names = frozenset(name for names in private.values() for name in names)
+        self._fs: dict[int, int] = {}
+
+    def forget(self) -> None:
+        """Forget what device numbers stand for: something was mounted or unmounted."""
+        self._fs.clear()
+        self._filesystems.forget()
+
+    def facts(self, fd: int) -> Facts:
+        """Return the facts of an open file, or raise OSError."""
+        found = os.fstat(fd)
+        return self._facts(found, self._fs_of(found.st_dev, fd))
+
+    def file(self, fd: int) -> File:
+        """Return which file a descriptor stands for, or raise OSError."""
+        found = os.fstat(fd)
+        return self._fs_of(found.st_dev, fd), found.st_ino
+
+    def hidden(self, directory_fd: int, name: bytes) -> bool:
+        """Say whether a name must not be in the feed: excluded, or a file of the server."""
+        return self._excluded(name) or self.is_private(directory_fd, name)
+
+    def is_excluded(self, name: bytes) -> bool:
+        """Say whether a name is excluded from the feed by the configuration."""
+        return self._excluded(name)
+
+    def is_private(self, directory_fd: int, name: bytes) -> bool:
+        """Say whether a name is a file of the server itself."""
+        if name not in self._private_names:
+            return False
+        found = os.fstat(directory_fd)
+        return name in self._private.get((found.st_dev, found.st_ino), ())
+
+    def look(self, directory_fd: int, place: Place, sign: Sign = NOTHING) -> Observation:
+        """Look at a place.
+
+        Args:
+            directory_fd: its directory.
+            place: which.
+            sign: what the kernel had said.
+
+        Raises:
+            OSError: the disk is in trouble; says nothing about whether the file exists.
+        """
+        name = place.name
+        if self.hidden(directory_fd, name):
+            return Observation(place, None, sign, excluded=True)
+        try:
+            found = os.lstat(name, dir_fd=directory_fd)
+            facts = self.facts_at(found, directory_fd, name)
+        except (FileNotFoundError, NotADirectoryError):
+            return Observation(place, None, sign)
+        return Observation(place, facts, sign)
+
+    @staticmethod
+    def birth_ns(directory_fd: int, name: bytes) -> int | None:
+        """Return when the file at a name was made, nanoseconds since 1970; None when unknown."""
+        try:
+            return birth_ns(directory_fd, name)
+        except FileNotFoundError:
+            return None
+
+    def facts_at(self, found: os.stat_result, directory_fd: int, name: bytes) -> Facts:
+        """Return the facts of a name from its `lstat`.
+
+        Raises:
+            FileNotFoundError: it is a link or mount point and went away meanwhile.
+            OSError: it cannot be read.
+        """
+        fs = self._fs.get(found.st_dev)
+        if fs is None:
+            fs = self._fs_at(found.st_dev, directory_fd, name)
+        if stat.S_ISLNK(found.st_mode):
+            try:
+                target = os.readlink(name, dir_fd=directory_fd)
+            except OSError as error:
+                # Replaced by something that is no link: the kernel hints at that, too.
+                raise FileNotFoundError(error.errno, error.strerror, name) from error
+            return self._facts(found, fs, target)
+        return self._facts(found, fs)
+
+    def _fs_at(self, device: int, directory_fd: int, name: bytes) -> int:
+        fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory_fd)
+        try:
+            return self._fs_of(device, fd)
+        finally:
+            os.close(fd)
+
+    def _fs_of(self, device: int, fd: int) -> int:
+        fs = self._fs.get(device)
+        if fs is None:
+            fs = self._fs[device] = self._filesystems.identify(device, fd)
+        return fs
+
+    @staticmethod
+    def _facts(found: os.stat_result, fs: int, target: bytes = b"") -> Facts:
+        mode = found.st_mode
+        file = stat.S_ISREG(mode)
+        return Facts(
+            mode,
+            found.st_size if file or target else 0,
+            found.st_mtime_ns,
+            found.st_ctime_ns,
+            fs,
+            found.st_ino,
+            found.st_uid,
+            found.st_gid,
+            0 if stat.S_ISDIR(mode) else found.st_nlink,
+            target,
+        )

@@ -1,0 +1,233 @@
+"""One thread for each root: finds it, follows it while it is there, and waits while it is not."""
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from eventlog.clock import Clock
+from eventlog.errors import LogClosedError, LogError
+from eventlog.events import DISK, SUPER_ROOT
+from eventlog.log import Log
+from projections.tree import Tree
+from watcher.backend import Backend
+from watcher.follower import Follower
+from watcher.recorder import Recorder
+from watcher.root import Root, RootAbsentError
+from watcher.rounds import CHECK_SECONDS, Rounds
+from watcher.scan import Scan
+from watcher.session import Session, Settings
+from watcher.settle import Settling
+from watcher.status import RootStatus
+
+_log = logging.getLogger(__name__)
+
+
+class Observer:
+    """Observes one root in a thread of its own.
+
+    Args:
+        root: which.
+        log: where events go.
+        settings: how.
+        settling: shared with the describer.
+        clock: time.
+        changed: called after each scan and whenever the root comes or goes; must not block.
+    """
+
+    def __init__(
+        self,
+        root: Root,
+        log: Log,
+        settings: Settings,
+        settling: Settling,
+        clock: Clock,
+        changed: Callable[[], None],
+    ) -> None:
+        self.root = root
+        self._log = log
+        self._settings = settings
+        self._settling = settling
+        self._clock = clock
+        self._changed = changed
+        self._stopping = threading.Event()
+        self._rescan_asked = threading.Event()
+        self._accept_asked = threading.Event()
+        self._backend: Backend | None = None
+        self._status = RootStatus(root.name, os.fsdecode(root.path))
+        self._thread = threading.Thread(target=self._run, name=f"root-{root.name}", daemon=True)
+
+    @property
+    def status(self) -> RootStatus:
+        """The state of the root as of the last round of work."""
+        return self._status
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End soon; `join` waits for it."""
+        self._stopping.set()
+        self._wake()
+
+    def join(self) -> None:
+        """Wait for the end."""
+        self._thread.join()
+
+    def rescan(self) -> None:
+        """Have the whole root compared now."""
+        self._rescan_asked.set()
+        self._wake()
+
+    def accept(self) -> None:
+        """Take what is at the root's path for the root, even if it is not what it was."""
+        self._accept_asked.set()
+        self._wake()
+
+    def _wake(self) -> None:
+        if (backend := self._backend) is not None:
+            backend.wake()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                with Session(self._log, self.root, self._settings) as session:
+                    self._follow(session)
+            except RootAbsentError as error:
+                self._rest("offline", str(error))
+            except OSError as error:
+                self._rest("offline", f"the disk is in trouble: {error}")
+            except LogClosedError:
+                return
+            except LogError as error:
+                self._rest("offline", f"nothing can be recorded: {error}")
+
+    def _rest(self, state: str, reason: str) -> None:
+        """Say why the root is not followed, then wait a little before looking for it again."""
+        if self._status.reason != reason:
+            _log.warning("root %s is %s: %s", self.root.name, state, reason)
+        self._backend = None
+        self._set(state=state, reason=reason, watches=0, hints=0)
+        self._changed()
+        self._stopping.wait(CHECK_SECONDS)
+
+    def _set(self, **changes: object) -> None:
+        self._status = msgspec.structs.replace(self._status, **changes)
+
+    def _follow(self, session: Session) -> None:
+        number = session.attach(accept=self._accept_asked.is_set())
+        self._accept_asked.clear()
+        scanned = session.was_scanned()
+        self._backend = backend = session.backend
+        self._set(state="scanning", reason="", backend=backend.name, number=number, scanned=scanned)
+        follower = Follower(session.tools, self._settling, self._clock, number, session.check)
+        follower.start_scan(fresh=not scanned and not session.was_full)
+        _log.info("root %s: scanning %s", self.root.name, os.fsdecode(self.root.path))
+        rounds = Rounds(
+            self._clock, self._settings.rescan_seconds, self._settings.limited_rescan_seconds
+        )
+        while not self._stopping.is_set():
+            hints = backend.read(follower.wait_seconds(CHECK_SECONDS))
+            follower.take(hints)
+            done = follower.work()
+            if done is not None:
+                self._scan_done(session, rounds, done)
+            if hints.overflow:
+                self._lost_hints(backend, rounds)
+            self._plan_scan(session, follower, rounds)
+            self._report(session, follower, rounds)
+            if rounds.trim_due(idle=follower.idle):
+                session.tools.directories.trim()
+
+    def _lost_hints(self, backend: Backend, rounds: Rounds) -> None:
+        if backend.name == "poll":
+            rounds.want("polling")
+        else:
+            self._set(overflows=self._status.overflows + 1)
+            rounds.want("hints were lost", hurried=True)
+            _log.warning("root %s: hints were lost; scanning all of it", self.root.name)
+
+    def _plan_scan(self, session: Session, follower: Follower, rounds: Rounds) -> None:
+        if self._rescan_asked.is_set():
+            self._rescan_asked.clear()
+            rounds.want("asked for")
+        if self._accept_asked.is_set():
+            self._accept_asked.clear()
+        if follower.root_hinted or rounds.check_due():
+            follower.root_hinted = False
+            if session.mounts_changed():
+                rounds.want("something was mounted or unmounted")
+            session.check()
+        if follower.rescan_reason:
+            rounds.want(follower.rescan_reason, hurried=True)
+            follower.rescan_reason = ""
+        if rounds.scan_due(limited=bool(session.limit_message)) and follower.scan is None:
+            _log.debug("root %s: scanning: %s", self.root.name, rounds.reason)
+            rounds.begin()
+            follower.start_scan()
+
+    def _scan_done(self, session: Session, rounds: Rounds, scan: Scan) -> None:
+        seconds = rounds.end()
+        counts = scan.counts
+        first = not self._status.scans
+        if not self._status.scanned:
+            session.set_scanned()
+        session.backend_scanned(seconds)
+        self._set(
+            state="online",
+            scanned=True,
+            scans=self._status.scans + 1,
+            repairs=self._status.repairs + (0 if first else counts.events),
+            entries=counts.entries,
+            directories=counts.directories,
+            unreadable=counts.unreadable,
+            scan_seconds=seconds,
+        )
+        level = logging.INFO if first or counts.events else logging.DEBUG
+        _log.log(
+            level,
+            "root %s: scanned %d entries in %d directories in %.1f s, %d events",
+            self.root.name,
+            counts.entries,
+            counts.directories,
+            seconds,
+            counts.events,
+        )
+        self._changed()
+
+    def _report(self, session: Session, follower: Follower, rounds: Rounds) -> None:
+        scan = follower.scan
+        self._set(
+            watches=session.backend.watches(),
+            hints=follower.hints,
+            unmounted=len(follower.unmounted),
+            warning=session.limit_message,
+        )
+        if scan is not None:
+            self._set(
+                state="scanning",
+                entries=scan.counts.entries,
+                directories=scan.counts.directories,
+                scan_seconds=rounds.running(),
+            )
+
+
+def detach_missing(log: Log, roots: Iterable[Root]) -> list[str]:
+    """Remove the roots that the configuration no longer has, with all below them.
+
+    Returns:
+        Their names.
+    """
+    names = {root.raw_name for root in roots}
+    recorder = Recorder(log)
+    gone = log.call(
+        lambda tx: [
+            n for n in Tree(tx.connection).children(SUPER_ROOT) if n.state.name not in names
+        ]
+    )
+    for node in gone:
+        recorder.remove_root(node, DISK)
+    return [os.fsdecode(node.state.name) for node in gone]

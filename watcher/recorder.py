@@ -1,0 +1,199 @@
+"""Records observations: reconciles them with the tree inside a transaction and appends the events.
+
+With the describer, the only code that appends events about files.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
+
+from eventlog.events import SUPER_ROOT, Created, Modified, Reason, Removed
+from eventlog.log import Draft, Log, Transaction
+from projections.tree import Node, Tree
+from watcher.backend import Place
+from watcher.observation import Facts, Observation, new_state, unchanged
+from watcher.reconcile import File, Gone, Known, reconcile
+
+BURIED_AT_ONCE = 2_000
+"""Tombstones in one transaction, so that removing a large directory never holds the writer long."""
+
+
+class Recorded(NamedTuple):
+    """What recording a batch did.
+
+    Attributes:
+        events: how many were appended.
+        gone: nodes seen nowhere any more, whose removal is the caller's to decide.
+        directories: number and place of the directories that must be listed.
+        numbers: node numbers of the places that an event was about.
+        unmounted: numbers of directories on which a filesystem was mounted that no longer is:
+            it may come back, so nothing below them is touched.
+        buried: numbers of nodes that were removed, because others took their places.
+    """
+
+    events: int
+    gone: list[Gone]
+    directories: list[tuple[int, Place]]
+    numbers: dict[Place, int]
+    unmounted: frozenset[int]
+    buried: list[int]
+
+
+class Recorder:
+    """Appends what observations mean.
+
+    Args:
+        log: the log.
+    """
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    def record(
+        self, observations: Sequence[Observation], author: str, *, fresh: bool = False
+    ) -> Recorded:
+        """Record a batch and wait until it is durable.
+
+        Args:
+            observations: each place at most once.
+            author: who did it.
+            fresh: nothing is known at these places, and no file can have been moved to them.
+
+        Returns:
+            What was done.
+
+        Raises:
+            LogError: it could not be stored; nothing was.
+        """
+        return self._log.call(lambda tx: _record(tx, observations, author, fresh=fresh))
+
+    def attach(self, name: bytes, path: bytes, facts: Facts, author: str) -> int:
+        """Record that a root is there, under a name, at a path.
+
+        Returns:
+            Its node number.
+        """
+        return self._log.call(lambda tx: _attach(tx, name, path, facts, author))
+
+    def remove(self, gone: Gone, author: str) -> list[int]:
+        """Record that a node and all below it are gone, the deepest first.
+
+        A node that was moved or removed meanwhile is left alone.
+
+        Returns:
+            The numbers of the nodes that were removed.
+        """
+        doomed = self._log.call(lambda tx: _doomed(Tree(tx.connection), gone))
+        buried: list[int] = []
+        for start in range(0, len(doomed), BURIED_AT_ONCE):
+            batch = doomed[start : start + BURIED_AT_ONCE]
+            buried += self._log.call(lambda tx, batch=batch: _bury(tx, batch, gone.reason, author))  # type: ignore[misc]  # mypy does not infer lambdas with defaults
+        return buried
+
+    def remove_root(self, node: Node, author: str) -> list[int]:
+        """Record that a root is no longer served; returns the numbers that were removed."""
+        return self.remove(Gone(node, Reason.ROOT_REMOVED, overtaken=False), author)
+
+
+def _record(
+    transaction: Transaction, observations: Sequence[Observation], author: str, *, fresh: bool
+) -> Recorded:
+    tree = Tree(transaction.connection)
+    known = Known({}, {}, {}) if fresh else gather(tree, observations)
+    unmounted = _unmounted(tree, observations, known)
+    plan = reconcile(
+        [o for o in observations if o.place not in unmounted],
+        known,
+        now_ns=transaction.time_us * 1000,
+        author=author,
+    )
+    first = transaction.append(plan.drafts)
+    # After the moves: what was moved out of a directory must not be buried with it.
+    buried: list[int] = []
+    for gone in plan.gone:
+        if gone.overtaken:
+            buried += _bury(transaction, _doomed(tree, gone), gone.reason, author)
+    numbers = {
+        place: draft.node or position
+        for position, (draft, place) in enumerate(zip(plan.drafts, plan.places, strict=True), first)
+    }
+    return Recorded(
+        events=len(plan.drafts) + len(buried),
+        gone=[gone for gone in plan.gone if not gone.overtaken],
+        directories=[(numbers[place], place) for place in plan.directories],
+        numbers=numbers,
+        unmounted=frozenset(unmounted.values()),
+        buried=buried,
+    )
+
+
+def _unmounted(tree: Tree, observations: Iterable[Observation], known: Known) -> dict[Place, int]:
+    """Return the directories whose filesystem was unmounted: what shows now is what lay below."""
+    found: dict[Place, int] = {}
+    for place, facts in ((o.place, o.facts) for o in observations):
+        node = known.by_place.get(place)
+        if node is None or facts is None or node.state.fs in (0, facts.fs):
+            continue
+        above = tree.node(place.directory)
+        if (
+            facts.is_directory
+            and node.state.is_directory
+            and above is not None
+            and above.state.fs == facts.fs
+        ):
+            found[place] = node.number
+    return found
+
+
+def gather(tree: Tree, observations: Iterable[Observation]) -> Known:
+    """Ask the tree for all that reconciling these observations needs."""
+    by_place: dict[Place, Node] = {}
+    by_file: dict[File, list[Node]] = {}
+    above: dict[int, frozenset[int]] = {}
+    for place, facts in ((o.place, o.facts) for o in observations):
+        node = tree.child(*place)
+        if node is not None:
+            by_place[place] = node
+        if facts is None or not facts.fs or (node is not None and unchanged(node.state, facts)):
+            continue
+        file = (facts.fs, facts.ino)
+        if file not in by_file:
+            by_file[file] = tree.by_file(*file)
+        if facts.is_directory and by_file[file] and place.directory not in above:
+            above[place.directory] = frozenset(tree.ancestors(place.directory))
+    return Known(by_place, by_file, above)
+
+
+def _attach(transaction: Transaction, name: bytes, path: bytes, facts: Facts, author: str) -> int:
+    tree = Tree(transaction.connection)
+    place = Place(SUPER_ROOT, name)
+    state = new_state(place, facts, target=path)
+    node = tree.child(*place)
+    if node is None:
+        return transaction.append([Draft(0, Created(author, state))])
+    if not unchanged(node.state, facts) or node.state.target != path:
+        transaction.append([Draft(node.number, Modified(author, state))])
+    return node.number
+
+
+def _doomed(tree: Tree, gone: Gone) -> list[int]:
+    """Return what to bury: the node and all below it, if it still is where it was."""
+    node = tree.node(gone.node.number)
+    before = gone.node.state
+    if node is None or (node.state.parent, node.state.name) != (before.parent, before.name):
+        return []
+    below = tree.descendants(node.number) if node.state.is_directory else []
+    return [*below, node.number]
+
+
+def _bury(
+    transaction: Transaction, numbers: Collection[int], reason: Reason, author: str
+) -> list[int]:
+    tree = Tree(transaction.connection)
+    nodes = [node for node in map(tree.node, numbers) if node is not None]
+    transaction.append(
+        [
+            Draft(n.number, Removed(author, reason, n.state.parent, n.state.name, n.state.mode))
+            for n in nodes
+        ]
+    )
+    return [node.number for node in nodes]

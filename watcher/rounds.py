@@ -1,0 +1,96 @@
+"""When a root is scanned, checked, and left in peace. Pure but for its clock and its dice."""
+
+import random
+
+from eventlog.clock import Clock
+
+CHECK_SECONDS = 1.0
+"""How often a root is looked at, whether it is still there or there again."""
+
+TRIM_SECONDS = 10.0
+"""Quiet time after which no directory is kept open."""
+
+BACKOFF_FIRST_SECONDS = 0.1
+BACKOFF_MAX_SECONDS = 60.0
+"""Pause before a scan that follows too soon on one that was asked for by lost hints."""
+
+
+class Rounds:
+    """When the root is scanned, checked, and left in peace."""
+
+    def __init__(self, clock: Clock, rescan_seconds: float, limited_rescan_seconds: float) -> None:
+        self.reason = ""
+        self._clock = clock
+        self._rescan_seconds = rescan_seconds
+        self._limited_rescan_seconds = limited_rescan_seconds
+        self._began: float = clock.monotonic()
+        self._ended: float | None = None
+        self._not_before = 0.0
+        self._pause = 0.0
+        self._checked = clock.monotonic()
+        self._worked = clock.monotonic()
+        self._trimmed = False
+        self._jitter = 1.0
+
+    def want(self, reason: str, *, hurried: bool = False) -> None:
+        """Ask for a scan; hurried ones that come again and again are put off further each time."""
+        if hurried and not self.reason:
+            now = self._clock.monotonic()
+            calm = self._ended is None or now - self._ended > BACKOFF_MAX_SECONDS
+            self._pause = (
+                0.0
+                if calm
+                else min(max(2 * self._pause, BACKOFF_FIRST_SECONDS), BACKOFF_MAX_SECONDS)
+            )
+            self._not_before = now + self._pause
+        self.reason = reason
+
+    def scan_due(self, *, limited: bool) -> bool:
+        """Say whether a scan should begin now."""
+        now = self._clock.monotonic()
+        if self.reason:
+            return now >= self._not_before
+        if self._ended is None:
+            return False
+        took = self._ended - self._began
+        interval = self._rescan_seconds * self._jitter
+        if limited:
+            interval = min(interval, max(self._limited_rescan_seconds, 10 * took))
+        if now - self._ended < interval:
+            return False
+        self.reason = "it was time"
+        return True
+
+    def begin(self) -> None:
+        """Note that a scan begins."""
+        self.reason = ""
+        self._ended = None
+        self._began = self._clock.monotonic()
+
+    def end(self) -> float:
+        """Note that the scan ended; returns the seconds that it took."""
+        self._ended = self._clock.monotonic()
+        self._jitter = random.uniform(0.75, 1.25)  # noqa: S311 - only spreads load
+        return self._ended - self._began
+
+    def running(self) -> float:
+        """Return for how many seconds the scan has been going on."""
+        return self._clock.monotonic() - self._began
+
+    def check_due(self) -> bool:
+        """Say whether the root should be looked at, once in a while."""
+        now = self._clock.monotonic()
+        if now - self._checked < CHECK_SECONDS:
+            return False
+        self._checked = now
+        return True
+
+    def trim_due(self, *, idle: bool) -> bool:
+        """Say, once in each quiet time, that it has been quiet for long."""
+        now = self._clock.monotonic()
+        if not idle:
+            self._worked, self._trimmed = now, False
+        elif not self._trimmed and now - self._worked > TRIM_SECONDS:
+            self._trimmed = True
+            return True
+        return False

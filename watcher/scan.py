@@ -1,0 +1,220 @@
+"""Compares a directory and all below it with the tree, in steps, streaming.
+
+Watch first, then list: what happens after the watch is hinted at, what happened before is listed.
+What is missing is only noted; it is looked at again when the whole scan is done, because a file
+that is missing here may have been moved to where the scan has not been yet.
+"""
+
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from eventlog.events import DISK
+from projections.tree import Node, Tree
+from watcher.backend import Backend, Place, Sign, WatchLimitError
+from watcher.directories import Directories
+from watcher.look import Looker
+from watcher.observation import Facts, Observation, unchanged
+from watcher.reconcile import File, Gone
+from watcher.recorder import Recorded, Recorder
+from watcher.widen import Batch, Widener
+
+BATCH = 5_000
+"""Observations recorded in one transaction."""
+
+CHUNK = 20_000
+"""Entries of one directory held at once; a larger directory is compared in pieces."""
+
+
+class _Todo(NamedTuple):
+    """A directory to be listed: under which name in which other one, and which file it is."""
+
+    number: int
+    parent: int
+    name: bytes
+    file: File
+
+
+class Counts:
+    """What a scan has seen so far."""
+
+    def __init__(self) -> None:
+        self.entries = 0
+        self.directories = 0
+        self.events = 0
+        self.unreadable = 0
+
+
+class Tools(NamedTuple):
+    """What a scan works with; all of one root and one thread."""
+
+    backend: Backend
+    tree: Tree
+    directories: Directories
+    looker: Looker
+    widener: Widener
+    recorder: Recorder
+    warn: Callable[[str], None]
+    unwatched: Callable[[str], None]
+
+
+class Scan:
+    """One comparison in progress.
+
+    Args:
+        tools: what it works with.
+        start: number of the directory to begin with.
+        fresh: nothing was ever recorded below it.
+    """
+
+    def __init__(self, tools: Tools, start: int, *, fresh: bool = False) -> None:
+        self.counts = Counts()
+        self.unmounted: frozenset[int] = frozenset()
+        self._start = start
+        self._tools = tools
+        self._fresh = fresh
+        self._first = True
+        self._stack: list[_Todo] = []
+        self._batch: Batch = {}
+        self._gone: dict[int, Gone] = {}
+
+    @property
+    def walked(self) -> bool:
+        """Whether every directory was listed and everything present is recorded."""
+        return not self._first and not self._stack and not self._batch
+
+    @property
+    def gone(self) -> list[Gone]:
+        """Nodes that were missing when their directory was listed."""
+        return list(self._gone.values())
+
+    def step(self) -> None:
+        """List some directories and record what is new: a few milliseconds to a tenth of a second.
+
+        Raises:
+            OSError: the disk is in trouble; the scan must be given up.
+            LogError: nothing could be recorded; the scan must be given up.
+        """
+        if self._first:
+            self._first = False
+            self._list(self._start, self._tools.directories.fd(self._start))
+        budget = BATCH
+        while self._stack and len(self._batch) < BATCH and budget > 0:
+            todo = self._stack.pop()
+            before = self.counts.entries
+            fd = self._tools.directories.fd_below(todo.parent, todo.name, todo.number, todo.file)
+            self._list(todo.number, fd)
+            budget -= self.counts.entries - before + 10
+        if len(self._batch) >= BATCH or not self._stack:
+            self.flush()
+
+    def flush(self) -> None:
+        """Record what was seen so far."""
+        if not self._batch:
+            return
+        if not self._fresh:
+            self._tools.widener.widen(self._batch)
+        batch, self._batch = list(self._batch.values()), {}
+        recorded = self._tools.recorder.record(batch, DISK, fresh=self._fresh)
+        self.counts.events += recorded.events
+        self.unmounted |= recorded.unmounted
+        self._forget(recorded.buried)
+        for gone in recorded.gone:
+            self._gone[gone.node.number] = gone
+        for seen in batch:
+            if seen.facts is not None and seen.facts.is_directory:
+                self._enter(seen.place, seen.facts, recorded)
+
+    def _forget(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            self._tools.backend.unwatch(number)
+            self._tools.directories.forget(number)
+
+    def _enter(self, place: Place, facts: Facts, recorded: Recorded) -> None:
+        """Put a directory that was just recorded on the stack."""
+        number = recorded.numbers.get(place)
+        if number is None:  # someone else had recorded the same already
+            node = self._tools.tree.child(*place)
+            number = None if node is None else node.number
+        if number is not None and number not in recorded.unmounted:
+            self._push(number, place, facts)
+
+    def _push(self, number: int, place: Place, facts: Facts) -> None:
+        self._stack.append(_Todo(number, place.directory, place.name, (facts.fs, facts.ino)))
+
+    def _list(self, number: int, fd: int | None) -> None:
+        """Watch a directory, then observe its entries. One that has gone is somebody's hint."""
+        if fd is None:
+            return
+        self.counts.directories += 1
+        try:
+            self._watch(number, fd)
+            entries = self._entries(fd)
+            first = list(itertools.islice(entries, CHUNK))
+        except PermissionError as error:
+            # What cannot be read is not gone: what is known of it stays.
+            self.counts.unreadable += 1
+            self._tools.warn(f"{self._path(number)}: cannot be listed: {error.strerror}")
+            return
+        if len(first) < CHUNK:
+            self._compare_whole(number, first)
+        else:
+            self._compare_pieces(number, fd, itertools.chain(first, entries))
+
+    def _watch(self, number: int, fd: int) -> None:
+        try:
+            self._tools.backend.watch(number, fd)
+        except WatchLimitError as error:
+            self._tools.unwatched(str(error))
+
+    def _entries(self, fd: int) -> Iterator[tuple[bytes, Facts]]:
+        looker = self._tools.looker
+        with os.scandir(fd) as found:
+            for entry in found:
+                name = os.fsencode(entry.name)
+                if looker.hidden(fd, name):
+                    continue
+                try:
+                    facts = looker.facts_at(entry.stat(follow_symlinks=False), fd, name)
+                except FileNotFoundError:
+                    continue  # it went away while we looked: hinted at
+                self.counts.entries += 1
+                yield name, facts
+
+    def _compare_whole(self, number: int, entries: list[tuple[bytes, Facts]]) -> None:
+        known = {} if self._fresh else {n.state.name: n for n in self._tools.tree.children(number)}
+        for name, facts in entries:
+            self._compare(Place(number, name), facts, known.pop(name, None))
+        for node in known.values():
+            self._missing(node)
+
+    def _compare_pieces(self, number: int, fd: int, entries: Iterator[tuple[bytes, Facts]]) -> None:
+        """Compare a directory that is too large to be held: look up by name, both ways."""
+        tree, looker = self._tools.tree, self._tools.looker
+        for name, facts in entries:
+            node = None if self._fresh else tree.child(number, name)
+            self._compare(Place(number, name), facts, node)
+            if len(self._batch) >= CHUNK:
+                self.flush()
+        after = b""
+        while page := tree.children_after(number, after, CHUNK):
+            after = page[-1].state.name
+            for node in page:
+                seen = looker.look(fd, Place(number, node.state.name))
+                if seen.facts is None:
+                    self._missing(node)
+
+    def _compare(self, place: Place, facts: Facts, node: Node | None) -> None:
+        if node is None or not unchanged(node.state, facts):
+            self._batch[place] = Observation(place, facts)
+        elif facts.is_directory:
+            self._push(node.number, place, facts)
+
+    def _missing(self, node: Node) -> None:
+        place = Place(node.state.parent, node.state.name)
+        excluded = self._tools.looker.is_excluded(node.state.name)
+        self._batch[place] = Observation(place, None, Sign(0), excluded=excluded)
+
+    def _path(self, number: int) -> str:
+        return os.fsdecode(self._tools.tree.path(number) or b"?")

@@ -1,0 +1,98 @@
+"""When to look at a file that is being written. Pure: time is passed in."""
+
+from typing import NamedTuple
+
+from watcher.backend import Place, Sign
+
+LOOK_QUIET_SECONDS = 0.5
+LOOK_MAX_SECONDS = 5.0
+"""A file of which only writes are heard is looked at after a pause, at the latest so late."""
+
+READ_QUIET_SECONDS = 1.0
+READ_MAX_SECONDS = 60.0
+"""Its content is read after the writer closed it or paused, at the latest so late."""
+
+
+class _Writing(NamedTuple):
+    sign: Sign
+    first: float
+    last: float
+
+
+class Settling:
+    """Holds back hints of places that are being written.
+
+    Its one method for other threads is `is_being_written`.
+    """
+
+    def __init__(self) -> None:
+        self._due: dict[Place, Sign] = {}
+        self._waiting: dict[Place, _Writing] = {}
+        self._open: dict[Place, _Writing] = {}
+
+    def note(self, place: Place, sign: Sign, now: float) -> None:
+        """Take a hint.
+
+        Args:
+            place: where.
+            sign: what was noticed.
+            now: seconds of a monotonic clock.
+        """
+        if Sign.WRITTEN in sign or sign & (Sign.MOVED_TO | Sign.DELETED | Sign.MOVED_FROM):
+            self._open.pop(place, None)
+        elif sign & (Sign.WRITING | Sign.CREATED):
+            before = self._open.get(place)
+            self._open[place] = _Writing(sign, before.first if before else now, now)
+        if sign == Sign.WRITING and place not in self._due:
+            before = self._waiting.get(place)
+            self._waiting[place] = _Writing(sign, before.first if before else now, now)
+            return
+        if (waiting := self._waiting.pop(place, None)) is not None:
+            sign |= waiting.sign
+        self._due[place] = self._due.get(place, Sign(0)) | sign
+
+    def take(self, now: float, limit: int) -> dict[Place, Sign]:
+        """Return hints whose time has come, the oldest first, and forget them.
+
+        Args:
+            now: seconds of a monotonic clock.
+            limit: at most so many.
+        """
+        for place, writing in list(self._waiting.items()):
+            if now >= _due(writing, LOOK_QUIET_SECONDS, LOOK_MAX_SECONDS):
+                del self._waiting[place]
+                self._due[place] = self._due.get(place, Sign(0)) | writing.sign
+        self._open = {
+            place: writing
+            for place, writing in self._open.items()
+            if now < _due(writing, READ_QUIET_SECONDS, READ_MAX_SECONDS)
+        }
+        if len(self._due) <= limit:
+            taken, self._due = self._due, {}
+            return taken
+        taken = {place: self._due[place] for place, _ in zip(self._due, range(limit), strict=False)}
+        for place in taken:
+            del self._due[place]
+        return taken
+
+    def next_due(self) -> float | None:
+        """Return when `take` will have something, seconds of the clock; None: not known yet."""
+        if self._due:
+            return 0.0
+        times = (
+            _due(writing, LOOK_QUIET_SECONDS, LOOK_MAX_SECONDS)
+            for writing in self._waiting.values()
+        )
+        return min(times, default=None)
+
+    def __len__(self) -> int:
+        return len(self._due) + len(self._waiting)
+
+    def is_being_written(self, place: Place, now: float) -> bool:
+        """Say whether a writer seems to have a file open, so that reading it would be too early."""
+        writing = self._open.get(place)
+        return writing is not None and now < _due(writing, READ_QUIET_SECONDS, READ_MAX_SECONDS)
+
+
+def _due(writing: _Writing, quiet: float, longest: float) -> float:
+    return min(writing.last + quiet, writing.first + longest)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tools.errors import OperatorError
+from tools.text import printable
 
 _SLUG_MAX = 40
 
@@ -88,7 +89,7 @@ def _check_name(root: Root) -> None:
     name = root.name
     if not name or name in {".", ".."} or "/" in name or "\0" in name:
         raise OperatorError(f"{root.path}: {name!r} cannot be the name of a root; use NAME=DIR")
-    if not name.isprintable():
+    if printable(name) != name:
         # Surrogates, which stand for bytes that are not UTF-8, are not printable either.
         raise OperatorError(f"{root.path!a}: its name is no plain text; give one with NAME=DIR")
 

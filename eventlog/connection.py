@@ -25,6 +25,10 @@ BUSY_TIMEOUT_MS = 60_000
 """A replay from another process may hold the file for long; nobody else ever does."""
 
 _AUTO_VACUUM_INCREMENTAL = 2
+
+_NO_SPACE = (apsw.SQLITE_IOERR_SHMSIZE,)
+"""The shared memory cannot grow: SQLite has no other word for a full disk there."""
+
 _SYNCHRONOUS_FULL = 2
 
 WRITER_PRAGMAS: Mapping[str, int | str] = {
@@ -60,8 +64,10 @@ def translated_errors(path: str) -> Iterator[None]:
     """
     try:
         yield
-    except apsw.FullError as error:
-        raise LogFullError(f"{path}: the disk is full; free some space: {error}") from error
+    except (apsw.FullError, apsw.IOError) as error:
+        if isinstance(error, apsw.FullError) or getattr(error, "extendedresult", 0) in _NO_SPACE:
+            raise LogFullError(f"{path}: the disk is full; free some space: {error}") from error
+        raise LogUnavailableError(f"{path}: {error}") from error
     except (apsw.NotADBError, apsw.CorruptError) as error:
         raise LogFormatError(
             f"{path}: damaged, or no database ({error}); restore it from a backup"

@@ -17,7 +17,7 @@ import apsw
 from eventlog import codec, schema
 from eventlog.clock import Clock, SystemClock
 from eventlog.connection import fetch, make_directory, open_writer, translated_errors
-from eventlog.errors import LogClosedError, LogError, LogUnavailableError
+from eventlog.errors import LogClosedError, LogError, LogFullError, LogUnavailableError
 from eventlog.events import Event, Record
 from eventlog.fold import Fold
 from eventlog.identifiers import NodeIds
@@ -304,6 +304,8 @@ class Log:
 
 def _is_final(error: Exception) -> bool:
     """Return whether nothing may be appended after an error: it is not known what is stored."""
+    if isinstance(error, LogFullError):
+        return False
     return isinstance(error.__cause__, apsw.IOError) or not isinstance(error, LogUnavailableError)
 
 

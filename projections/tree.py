@@ -19,7 +19,7 @@ CHILDREN_AFTER = f"{_FIELDS} where n.parent = ? and n.name > ? order by n.name l
 HAS_CHILDREN = "select 1 from nodes where parent = ? limit 1"
 NODE = f"{_FIELDS} where n.number = ? and n.parent is not null"
 BY_FILE = f"{_FIELDS} where n.ino = ? and n.fs = ? and n.parent is not null order by n.number"
-OUTSTANDING = f"{_FIELDS} where n.content = ? and n.number > ? order by n.number limit ?"
+OUTSTANDING = f"{_FIELDS} where n.content = ? and n.position > ? order by n.position limit ?"
 COUNT_OUTSTANDING = "select content, count(*) from nodes where content is not null group by content"
 COUNT = "select count(*) from nodes where parent is not null"
 PATH = (
@@ -95,11 +95,11 @@ class Tree:
         return list(self._nodes(BY_FILE, ino, fs))
 
     def outstanding(self, content: Content, after: int, limit: int) -> list[Node]:
-        """Return nodes whose content is pending, skipped or failed, in order of number.
+        """Return nodes whose content is pending, skipped or failed, in order of last change.
 
         Args:
             content: which of the three.
-            after: only numbers above this one.
+            after: only nodes whose last event is after this position.
             limit: at most so many.
         """
         return list(self._nodes(OUTSTANDING, content, after, limit))

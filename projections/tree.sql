@@ -23,5 +23,5 @@ create index nodes_by_place on nodes (parent, name) where parent is not null;
 -- Which nodes a file has: one for each hard link.
 create index nodes_by_file on nodes (ino, fs) where parent is not null;
 
--- What the describer has to do.
-create index nodes_by_content on nodes (content, number) where content is not null;
+-- What the describer has to do, the oldest first.
+create index nodes_by_content on nodes (content, position) where content is not null;

@@ -13,6 +13,9 @@ READ_MAX_SECONDS = 60.0
 """Its content is read after the writer closed it or paused, at the latest so late."""
 
 
+EXPIRE_SECONDS = 0.25
+
+
 class _Writing(NamedTuple):
     sign: Sign
     first: float
@@ -29,6 +32,7 @@ class Settling:
         self._due: dict[Place, Sign] = {}
         self._waiting: dict[Place, _Writing] = {}
         self._open: dict[Place, _Writing] = {}
+        self._expired = 0.0
 
     def note(self, place: Place, sign: Sign, now: float) -> None:
         """Take a hint.
@@ -62,11 +66,7 @@ class Settling:
             if now >= _due(writing, LOOK_QUIET_SECONDS, LOOK_MAX_SECONDS):
                 del self._waiting[place]
                 self._due[place] = self._due.get(place, Sign(0)) | writing.sign
-        self._open = {
-            place: writing
-            for place, writing in self._open.items()
-            if now < _due(writing, READ_QUIET_SECONDS, READ_MAX_SECONDS)
-        }
+        self._expire(now)
         if len(self._due) <= limit:
             taken, self._due = self._due, {}
             return taken
@@ -74,6 +74,17 @@ class Settling:
         for place in taken:
             del self._due[place]
         return taken
+
+    def _expire(self, now: float) -> None:
+        """Forget writers that have paused; now and then, because there may be many."""
+        if now - self._expired < EXPIRE_SECONDS:
+            return
+        self._expired = now
+        self._open = {
+            place: writing
+            for place, writing in self._open.items()
+            if now < _due(writing, READ_QUIET_SECONDS, READ_MAX_SECONDS)
+        }
 
     def next_due(self) -> float | None:
         """Return when `take` will have something, seconds of the clock; None: not known yet."""

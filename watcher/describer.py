@@ -1,0 +1,286 @@
+"""Has the content of files described, and appends what was found.
+
+What is to be done is a query (nodes whose content is pending), so it survives a restart. New
+changes come before the back-fill of what the first scan found.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from eventlog.clock import Clock
+from eventlog.connection import open_reader
+from eventlog.errors import LogClosedError, LogError
+from eventlog.events import DISK, Content, Described, State
+from eventlog.log import Draft, Log, Transaction
+from projections.tree import Node, Tree
+from watcher.backend import Place
+from watcher.backlog import Backlog, Tally
+from watcher.metadata.pool import ProbePool
+from watcher.metadata.task import Outcome, Status, Task
+
+PAGE = 500
+"""Nodes asked for by one query."""
+
+GATHER_MAX = 256
+GATHER_SECONDS = 0.1
+"""While much is to be done, outcomes are appended in groups of so many or so often."""
+
+IDLE_SECONDS = 1.0
+"""The longest sleep: a poll that backs up the wake-ups."""
+
+REPORT_SECONDS = 0.5
+"""How often the status is renewed."""
+
+_log = logging.getLogger(__name__)
+
+
+class DescriberStatus(msgspec.Struct, frozen=True):
+    """What the describer says of itself.
+
+    Attributes:
+        pending: files that wait, those being read included.
+        done: files described since the start.
+        failed: of these, how many could not be described wholly.
+        per_second: files described in the last seconds of work.
+        workers: processes that run now.
+        problem: why nothing can be appended now, else "".
+    """
+
+    pending: int = 0
+    done: int = 0
+    failed: int = 0
+    per_second: float = 0.0
+    workers: int = 0
+    problem: str = ""
+
+
+class Describer:
+    """Describes files in a thread of its own.
+
+    Args:
+        log: where pending nodes are found and events go.
+        pool: makes the worker processes, in this thread.
+        being_written: whether a writer seems to have the file at a place open.
+        hashed_after: only files whose last event is after this position are hashed; None: not
+            known yet, so none is. Asked each time.
+        clock: time.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        pool: Callable[[], ProbePool],
+        being_written: Callable[[Place], bool],
+        hashed_after: Callable[[], int | None],
+        clock: Clock,
+    ) -> None:
+        self._log = log
+        self._make_pool = pool
+        self._being_written = being_written
+        self._hashed_after = hashed_after
+        self._clock = clock
+        self._stopping = threading.Event()
+        self._rehash_asked = threading.Event()
+        self._pool: ProbePool | None = None
+        self._backlog = Backlog(log.head)
+        self._tally = Tally()
+        self._reported = 0.0
+        self._status = DescriberStatus()
+        self._thread = threading.Thread(target=self._run, name="describer", daemon=True)
+
+    @property
+    def status(self) -> DescriberStatus:
+        """The state as of the last round."""
+        return self._status
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End soon; `join` waits for it."""
+        self._stopping.set()
+        self._wake()
+
+    def join(self) -> None:
+        """Wait for the end."""
+        self._thread.join()
+
+    def put_aside_backlog(self) -> None:
+        """Let what changes from now on come before what is pending already."""
+        self._backlog.split_at(self._log.head)
+
+    def rehash(self) -> None:
+        """Have the files hashed that were skipped or failed."""
+        self._rehash_asked.set()
+        self._wake()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is left to be done, as far as is known."""
+        return self._backlog.idle and not self._rehash_asked.is_set()
+
+    def _wake(self) -> None:
+        if (pool := self._pool) is not None:
+            pool.wake()
+
+    def _run(self) -> None:
+        connection = open_reader(self._log.path)
+        self._pool = pool = self._make_pool()
+        unsubscribe = self._log.wakeup.subscribe(pool.wake)
+        try:
+            while not self._stopping.is_set():
+                self._round(pool, Tree(connection))
+        except LogClosedError:
+            return
+        finally:
+            unsubscribe()
+            self._pool = None
+            pool.close()
+            connection.close()
+
+    def _round(self, pool: ProbePool, tree: Tree) -> None:
+        if self._rehash_asked.is_set():
+            self._rehash_asked.clear()
+            self._backlog.rehash()
+        self._plan(pool, tree)
+        outcomes = self._gather(pool)
+        try:
+            problem = ""
+            self._append(outcomes)
+        except LogClosedError:
+            raise
+        except LogError as error:
+            # Nothing is lost: what could not be appended is still pending.
+            problem = str(error)
+            self._finish(outcomes, settled=False)
+            self._stopping.wait(IDLE_SECONDS)
+        self._report(pool, tree, problem)
+
+    def _plan(self, pool: ProbePool, tree: Tree) -> None:
+        now = self._clock.monotonic()
+        while pool.room > 0:
+            nodes = self._backlog.next(tree, min(PAGE, pool.room), now)
+            if not nodes:
+                return
+            tasks = []
+            for node in nodes:
+                if self._being_written(_place(node)):
+                    self._backlog.put_off(node.number, now)
+                elif (path := tree.path(node.number)) is not None:
+                    tasks.append(self._task(node, path))
+            pool.submit(tasks)
+
+    def _task(self, node: Node, path: bytes) -> Task:
+        state = node.state
+        after = self._hashed_after()
+        rehashed = state.content != Content.PENDING
+        self._backlog.begin(node.number)
+        return Task(
+            number=node.number,
+            path=path,
+            ino=state.ino,
+            size=state.size,
+            mtime_ns=state.mtime_ns,
+            ctime_ns=state.ctime_ns,
+            want_hash=rehashed or (after is not None and node.position > after),
+        )
+
+    def _gather(self, pool: ProbePool) -> list[Outcome]:
+        """Wait for outcomes; while there is much to do, for a good many of them."""
+        outcomes = pool.collect(self._backlog.sleep_seconds(self._clock.monotonic(), IDLE_SECONDS))
+        deadline = self._clock.monotonic() + GATHER_SECONDS
+        while outcomes and len(outcomes) < GATHER_MAX and self._backlog.in_flight > 2 * GATHER_MAX:
+            left = deadline - self._clock.monotonic()
+            if left <= 0 or self._stopping.is_set():
+                break
+            outcomes += pool.collect(left)
+        return outcomes
+
+    def _append(self, outcomes: list[Outcome]) -> None:
+        if not outcomes:
+            return
+        problems = self._log.call(lambda tx: describe(tx, outcomes))
+        for path, problem in problems:
+            _log.warning("%s: %s", os.fsdecode(path), problem)
+        self._finish(outcomes, settled=True)
+        self._tally.add(len(outcomes), len(problems), self._clock.monotonic())
+
+    def _finish(self, outcomes: Iterable[Outcome], *, settled: bool) -> None:
+        now = self._clock.monotonic()
+        for outcome in outcomes:
+            settles = settled and outcome.status != Status.CHANGED
+            self._backlog.finish(outcome.number, now, settled=settles)
+
+    def _report(self, pool: ProbePool, tree: Tree, problem: str) -> None:
+        now = self._clock.monotonic()
+        if problem == self._status.problem and now - self._reported < REPORT_SECONDS:
+            return
+        self._reported = now
+        self._status = DescriberStatus(
+            pending=tree.count_outstanding().get(Content.PENDING, 0),
+            done=self._tally.done,
+            failed=self._tally.failed,
+            per_second=self._tally.per_second(now),
+            workers=len(pool.worker_pids),
+            problem=problem,
+        )
+
+
+def describe(transaction: Transaction, outcomes: Iterable[Outcome]) -> list[tuple[bytes, str]]:
+    """Append what was found about files that are still the ones that were read.
+
+    Args:
+        transaction: an open one.
+        outcomes: what the workers found.
+
+    Returns:
+        Path and problem of the files that could not be described wholly.
+    """
+    tree = Tree(transaction.connection)
+    drafts: list[Draft] = []
+    problems: list[tuple[bytes, str]] = []
+    for outcome in outcomes:
+        node = tree.node(outcome.number)
+        if node is None or not _is_of(outcome, node.state):
+            continue
+        drafts.append(
+            Draft(node.number, Described(DISK, _after(node.state, outcome), outcome.problem))
+        )
+        if outcome.problem:
+            problems.append((tree.path(node.number) or b"", outcome.problem))
+    transaction.append(drafts)
+    return problems
+
+
+def _is_of(outcome: Outcome, state: State) -> bool:
+    return (
+        outcome.status != Status.CHANGED
+        and state.content in (Content.PENDING, Content.SKIPPED, Content.FAILED)
+        and (outcome.ino, outcome.size, outcome.mtime_ns, outcome.ctime_ns)
+        == (state.ino, state.size, state.mtime_ns, state.ctime_ns)
+    )
+
+
+def _after(state: State, outcome: Outcome) -> State:
+    if outcome.status == Status.FAILED:
+        content = Content.FAILED
+    else:
+        content = Content.DONE if outcome.hash else Content.SKIPPED
+    return msgspec.structs.replace(
+        state,
+        content=content,
+        hash=outcome.hash,
+        mime=outcome.mime,
+        width=outcome.width,
+        height=outcome.height,
+        duration_ms=outcome.duration_ms,
+    )
+
+
+def _place(node: Node) -> Place:
+    return Place(node.state.parent, node.state.name)

@@ -1,0 +1,107 @@
+"""A feed as the seed describes it, over a plain dict: what `follow` is tried against."""
+
+import contextlib
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+SUPER_ROOT_ID = "00000000-0000-0000-0000-000000000000"
+
+
+class Feed:
+    """Nodes and what changed; also how the server is to misbehave."""
+
+    def __init__(self) -> None:
+        self.log: list[dict[str, object]] = []
+        self.paths: dict[str, str] = {}
+        self.page_max = 1000
+        self.floor = 0
+        self.refusals: list[tuple[int, dict[str, str], bytes]] = []
+        self.drops = 0
+        self.requests: list[str] = []
+        self.headers: list[str | None] = []
+
+    def put(
+        self, node_id: str, path: str, parent_id: str = SUPER_ROOT_ID, size: int | None = None
+    ) -> None:
+        self.paths[node_id] = path
+        node = {
+            "id": node_id,
+            "parent_id": parent_id,
+            "name": path.rpartition("/")[2],
+            "is_directory": size is None,
+            "size": size or 0,
+        }
+        self.log.append({"removed": False, "node": node})
+
+    def remove(self, node_id: str, **more: object) -> None:
+        del self.paths[node_id]
+        self.log.append({"removed": True, "node_id": node_id} | more)
+
+    def answer(self, target: str) -> tuple[int, object]:
+        parts = urlsplit(target)
+        if parts.path == "/api/v1/cursor":
+            return 200, {"cursor": len(self.log)}
+        if parts.path == "/api/v1/changes":
+            return self.changes(int(parse_qs(parts.query)["cursor"][0]))
+        path = self.paths.get(parts.path.split("/")[4])
+        return (200, {"path": path}) if path else (404, {"error": "x", "detail": "no node"})
+
+    def changes(self, cursor: int) -> tuple[int, object]:
+        if cursor > len(self.log) or 0 < cursor < self.floor:
+            gone = {"error": "cursor_expired", "cursor": 0, "changes": []}
+            return 410, gone | {"has_more": True, "reset": True}
+        page = self.log[cursor : cursor + self.page_max]
+        end = cursor + len(page)
+        return 200, {"cursor": end, "changes": page, "has_more": end < len(self.log)}
+
+
+@contextlib.contextmanager
+def served(feed: Feed, port: int = 0) -> Iterator[str]:
+    """Serve a feed; gives its URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            feed.requests.append(self.path)
+            feed.headers.append(self.headers["Authorization"])
+            if feed.drops:
+                feed.drops -= 1
+                self.close_connection = True
+                return
+            if feed.refusals:
+                status, headers, body = feed.refusals.pop(0)
+            else:
+                status, answer = feed.answer(self.path)
+                headers, body = {}, json.dumps(answer).encode()
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
+            pass
+
+        def setup(self) -> None:
+            connections.append(self.request)
+            super().setup()
+
+    connections: list[socket.socket] = []
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        for connection in connections:
+            with contextlib.suppress(OSError):  # the client was first
+                connection.shutdown(socket.SHUT_RDWR)
+        server.server_close()
+        thread.join()

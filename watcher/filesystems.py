@@ -4,12 +4,11 @@
 that of an unmounted filesystem to the next one. What is used instead, the first that there is:
 
 1. Nothing (0) where inode numbers cannot be trusted.
-2. `f_fsid` of statfs(2) on types that make it from the UUID of the filesystem. It is always
+2. `f_fsid` of statfs(2), which most types make from the UUID of the filesystem. It is always
    there, also in a container, and btrfs puts the subvolume into it, whose inode numbers overlap.
 3. The UUID, of types whose `f_fsid` is only their `st_dev`: asked of the filesystem, or else
    looked up in /dev/disk/by-uuid, which udev keeps.
-4. Any other `f_fsid`.
-5. Type and source, where the source is a device or an export.
+4. Type and source, where the source is a device or an export.
 """
 
 import contextlib
@@ -17,23 +16,22 @@ import errno
 import fcntl
 import hashlib
 import os
-from collections.abc import Callable
+import stat
 from pathlib import Path
 
 from watcher.mounts import Mount, MountTable
 
-_LASTING_FSID_TYPES = frozenset({"bcachefs", "btrfs", "ext2", "ext3", "ext4", "zfs"})
-"""See ext4_statfs, btrfs_statfs, bch2_statfs of Linux and zfs_statvfs of OpenZFS."""
-
-_DEVICE_FSID_TYPES = frozenset(
-    {"erofs", "f2fs", "hfs", "hfsplus", "iso9660", "jfs", "nilfs2", "ntfs", "ntfs3"}
-) | {"ramfs", "reiserfs", "romfs", "squashfs", "udf", "ufs", "xfs"}
-"""Types whose `f_fsid` is made of the device number."""
+_DEVICE_FSID_TYPES = (
+    frozenset({"adfs", "affs", "befs", "bfs", "cramfs", "efs", "erofs", "f2fs", "hfs", "hfsplus"})
+    | {"hpfs", "iso9660", "minix", "nilfs2", "ntfs", "ntfs3", "omfs", "qnx4", "qnx6", "ramfs"}
+    | {"romfs", "squashfs", "sysv", "udf", "ufs", "xfs"}
+)
+"""Types whose `f_fsid` is the device number: `huge_encode_dev` in their statfs of Linux 6."""
 
 # _IOR(0x15, 0, struct fsuuid2) of linux/fs.h, since Linux 6.9: length, then up to 16 bytes.
 _FS_IOC_GETFSUUID = 0x80111500
 _FSUUID2_BYTES = 17
-_NOT_OFFERED = {errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
+_NO_ANSWER = {errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL, errno.EACCES, errno.EPERM}
 
 _BY_UUID = Path("/dev/disk/by-uuid")
 
@@ -83,14 +81,10 @@ class Filesystems:
         if mount is None or not mount.has_lasting_inodes:
             return 0
         fsid = os.statvfs(fd).f_fsid
-        if fsid and mount.fs_type in _LASTING_FSID_TYPES:
-            return _number(b"fsid", b"%d" % fsid)
-        uuid = _ask_uuid(fd) or self._look_up_uuid(mount)
-        if uuid:
-            return _number(b"uuid", uuid)
         if fsid and mount.fs_type not in _DEVICE_FSID_TYPES:
             return _number(b"fsid", b"%d" % fsid)
-        return _number_of_source(mount)
+        uuid = _ask_uuid(fd) or self._look_up_uuid(mount)
+        return _number(b"uuid", uuid) if uuid else _number_of_source(mount)
 
     def _look_up_uuid(self, mount: Mount) -> bytes:
         """Return the UUID of a mount's device, in canonical bytes, or none."""
@@ -133,26 +127,25 @@ def _canonical(uuid: str) -> bytes:
 def _ask_uuid(fd: int) -> bytes:
     """Return the UUID that the filesystem says it has; empty if it does not say or has none."""
     buffer = bytearray(_FSUUID2_BYTES)
-    if not _try(lambda: _ask(fd, buffer)):
+    # Opening anything else than these may wait or have effects, and is not needed: the first
+    # thing seen of a filesystem is the directory that it is mounted on, or a file bound there.
+    mode = os.fstat(fd).st_mode
+    if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
         return b""
+    try:
+        _ask(fd, buffer)
+    except OSError as error:
+        if error.errno in _NO_ANSWER:
+            return b""
+        raise
     uuid = bytes(buffer[1 : 1 + buffer[0]])
     return uuid if any(uuid) else b""
 
 
 def _ask(fd: int, buffer: bytearray) -> None:
-    # An O_PATH descriptor takes no ioctl; only a directory can be opened without side effects.
-    directory = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    # An O_PATH descriptor takes no ioctl.
+    opened = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        fcntl.ioctl(directory, _FS_IOC_GETFSUUID, buffer)
+        fcntl.ioctl(opened, _FS_IOC_GETFSUUID, buffer)
     finally:
-        os.close(directory)
-
-
-def _try(ask: Callable[[], None]) -> bool:
-    try:
-        ask()
-    except OSError as error:
-        if error.errno in _NOT_OFFERED or isinstance(error, (PermissionError, NotADirectoryError)):
-            return False
-        raise
-    return True
+        os.close(opened)

@@ -140,17 +140,18 @@ class MountTable:
     def holding(self, fd: int) -> Mount | None:
         """Return the mount through which a descriptor was opened.
 
-        It needs no path, and is right for btrfs subvolumes, whose `st_dev` no line has.
+        It needs no path, and is right for btrfs subvolumes, whose `st_dev` no line has. It reads
+        the file anew, because the number of a mount that is gone is given to the next one; what
+        `refresh` says is not changed by that.
 
         Returns:
-            The mount; None if this table does not have it (yet, or any more, or because it lies
-            outside what the process sees).
+            The mount; None if it lies outside what the process sees, or has just gone.
 
         Raises:
             OSError: it is no open descriptor.
         """
         mount_id = _mount_id(fd)
-        return next((mount for mount in self.mounts if mount.mount_id == mount_id), None)
+        return next((mount for mount in self._read() if mount.mount_id == mount_id), None)
 
     def close(self) -> None:
         """Close the file; what was read last stays readable."""

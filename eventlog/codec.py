@@ -30,5 +30,5 @@ def decode(record: bytes, position: int) -> Event:
     """
     try:
         return _decoder.decode(record)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, TypeError) as error:  # in a damaged file it may be no blob
         raise CorruptRecordError(position, str(error)) from error

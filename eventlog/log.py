@@ -17,7 +17,13 @@ import apsw
 from eventlog import codec, schema
 from eventlog.clock import Clock, SystemClock
 from eventlog.connection import fetch, make_directory, open_writer, translated_errors
-from eventlog.errors import LogClosedError, LogError, LogFullError, LogUnavailableError
+from eventlog.errors import (
+    LogClosedError,
+    LogError,
+    LogFormatError,
+    LogFullError,
+    LogUnavailableError,
+)
 from eventlog.events import Event, Record
 from eventlog.fold import Fold
 from eventlog.identifiers import NodeIds
@@ -137,11 +143,8 @@ class Log:
             files.callback(lock.close)
             self._connection = connect(path)
             files.callback(self._connection.close)
-            meta = self._prepare()
+            self.log_id, self.floor, self.ids = self._prepare()
             self._files = files.pop_all()
-        self.log_id = meta["log_id"]
-        self.floor = int(meta["floor"])
-        self.ids = NodeIds(meta["id_prefix"])
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._thread.start()
 
@@ -187,11 +190,18 @@ class Log:
             self._queue.put(None)
         self._thread.join()
 
-    def _prepare(self) -> dict[str, str]:
+    def _prepare(self) -> tuple[str, int, NodeIds]:
         with translated_errors(self.path):
             schema.ensure(self._connection, self.path, self._folds)
             self._head, self._time_us = _tail(self._connection)
-            return dict(fetch(self._connection, "select key, value from meta"))
+            meta = dict(fetch(self._connection, "select key, value from meta"))
+        try:
+            return meta["log_id"], int(meta["floor"]), NodeIds(meta["id_prefix"])
+        except (KeyError, ValueError) as error:
+            raise LogFormatError(
+                f"{self.path}: damaged, its own facts are missing or wrong: {error}; "
+                "restore it from a backup"
+            ) from error
 
     def _run(self) -> None:
         try:

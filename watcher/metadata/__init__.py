@@ -1,0 +1,1 @@
+"""Hash, type, dimensions and duration of files, computed in processes that may crash or hang."""

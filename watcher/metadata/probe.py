@@ -1,0 +1,137 @@
+"""Describes one file, inside a worker. Each part that fails costs only itself.
+
+The order matters: what may kill the process comes before what takes long, so that a hostile file
+of 100 GB is hashed once, not once an attempt.
+"""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from watcher.metadata.blackbox import BlackBox
+from watcher.metadata.hashing import LengthError, md5_of, read_first_block
+from watcher.metadata.media import NOTHING, Media, MediaError, media_of, wants_media
+from watcher.metadata.mime import EMPTY, MimeError, MimeTypes
+from watcher.metadata.opening import ChangedError, is_same, open_same
+from watcher.metadata.task import Limits, Outcome, Status, Task, without_result
+from watcher.metadata.wire import Stage, Work
+
+
+class Prober:
+    """Describes files one after another.
+
+    Args:
+        box: where to note what is done.
+        types: knows MIME types.
+        limits: how long the libraries may take.
+    """
+
+    def __init__(self, box: BlackBox, types: MimeTypes, limits: Limits) -> None:
+        self._box = box
+        self._types = types
+        self._seconds = limits.parse_seconds
+        self._problems: list[str] = []
+
+    def probe(self, work: Work) -> Outcome:
+        """Describe a file.
+
+        Args:
+            work: which, and which stages to leave out.
+
+        Returns:
+            What was found out. Nothing about the file itself makes this raise; a library may
+            kill the process, though.
+        """
+        self._box.start()
+        self._problems = [work.problem] if work.problem else []
+        outcome = self._probe(work)
+        self._box.enter(Stage.IDLE)
+        return outcome
+
+    def _probe(self, work: Work) -> Outcome:
+        try:
+            fd = open_same(work.task)
+        except ChangedError:
+            return without_result(work.task, Status.CHANGED)
+        except OSError as error:
+            return without_result(work.task, Status.FAILED, f"cannot be opened: {error.strerror}")
+        try:
+            return self._describe(fd, work)
+        finally:
+            os.close(fd)
+
+    def _describe(self, fd: int, work: Work) -> Outcome:
+        task = work.task
+        mime = self._mime(fd, work)
+        media = self._media(fd, mime, work)
+        digest = self._hash(fd, task) if task.want_hash else b""
+        if not is_same(task, os.fstat(fd)):
+            return without_result(task, Status.CHANGED)
+        return Outcome(
+            number=task.number,
+            status=Status.FAILED if self._problems else Status.DONE,
+            ino=task.ino,
+            size=task.size,
+            mtime_ns=task.mtime_ns,
+            ctime_ns=task.ctime_ns,
+            hash=digest,
+            mime=mime,
+            width=media.width,
+            height=media.height,
+            duration_ms=media.duration_ms,
+            problem="; ".join(self._problems),
+        )
+
+    def _mime(self, fd: int, work: Work) -> str:
+        if not work.task.size:
+            return EMPTY
+        if work.last_stage < Stage.TYPE:
+            return ""
+        try:
+            read_first_block(fd)  # the disk may have to spin up
+            with self._alarm(Stage.TYPE):
+                return self._types.of(fd)
+        except (MimeError, OSError, MemoryError) as error:
+            self._problems.append(f"type unknown: {_reason(error)}")
+            return ""
+
+    def _media(self, fd: int, mime: str, work: Work) -> Media:
+        if work.last_stage < Stage.MEDIA or not wants_media(mime):
+            return NOTHING
+        try:
+            with self._alarm(Stage.MEDIA):
+                return media_of(fd, mime)
+        except (MediaError, OSError, MemoryError) as error:
+            self._problems.append(f"dimensions unknown: {_reason(error)}")
+            return NOTHING
+
+    def _hash(self, fd: int, task: Task) -> bytes:
+        self._box.enter(Stage.READING)
+        try:
+            return md5_of(fd, task.size)
+        except (LengthError, OSError) as error:
+            self._problems.append(f"not hashed: {_reason(error)}")
+            return b""
+
+    @contextmanager
+    def _alarm(self, stage: Stage) -> Iterator[None]:
+        """Have the kernel end this process if a library does not come back in time.
+
+        SIGALRM keeps its default action: a Python handler would only run after the library's
+        code has returned, which is what may never happen.
+        """
+        self._box.enter(stage)
+        signal.setitimer(signal.ITIMER_REAL, self._seconds)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, MemoryError):
+        return "it takes more memory than a worker may have"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split())

@@ -67,7 +67,9 @@ def translated_errors(path: str) -> Iterator[None]:
     except (apsw.FullError, apsw.IOError) as error:
         if isinstance(error, apsw.FullError) or getattr(error, "extendedresult", 0) in _NO_SPACE:
             raise LogFullError(f"{path}: the disk is full; free some space: {error}") from error
-        raise LogUnavailableError(f"{path}: {error}") from error
+        raise LogUnavailableError(
+            f"{path}: {error}; look for errors of the disk in the kernel's messages (dmesg)"
+        ) from error
     except (apsw.NotADBError, apsw.CorruptError) as error:
         raise LogFormatError(
             f"{path}: damaged, or no database ({error}); restore it from a backup"

@@ -64,6 +64,10 @@ class File:
             _apply(self.durable, change)
         self.pending.clear()
 
+    def fail_sync(self, random: Random) -> None:
+        """Lose what the kernel could not write: it takes it for written, and never tries again."""
+        self.pending = list(_survivors(self.pending, random))
+
     def visible(self) -> bytes:
         content = bytearray(self.durable)
         for change in self.pending:

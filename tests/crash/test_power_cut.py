@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -25,14 +24,6 @@ STATES = 600
 SEEDS = (1, 2, 3, 4)
 CHECKPOINTS: Mapping[str, int | str] = {**WRITER_PRAGMAS, "wal_autocheckpoint": 20}
 """As in a server, but with checkpoints all the time, for they are what can go wrong most."""
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder in memory where there is one: the real disk has no part in these tests."""
-    memory = Path("/dev/shm")  # noqa: S108 - a mount point, and the folder in it is our own
-    with TemporaryDirectory(dir=memory if memory.is_dir() else None) as made:
-        yield Path(made)
 
 
 def record(folder: Path, seed: int, pragmas: Mapping[str, int | str]) -> list[Op]:

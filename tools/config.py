@@ -9,7 +9,7 @@ The only module that reads the environment:
 import argparse
 import os
 from pathlib import Path
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import msgspec
 
@@ -25,6 +25,9 @@ DEFAULT_HOST = "127.0.0.1"
 """Only this machine, until someone says otherwise: the feed has no authentication by default."""
 
 DEFAULT_PORT = 8080
+
+_SIDE_FILES = ("", "-wal", "-shm", "-journal", ".lock", ".control")
+"""SQLite's (https://www.sqlite.org/tempfiles.html), the log's lock, the control socket."""
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -64,6 +67,20 @@ class Config(msgspec.Struct, frozen=True):
     limits: LimitsSection = LimitsSection()
     rescan_interval: float = 3600
     poll_interval: float = 10
+
+
+class Source(NamedTuple):
+    """Whose log a command works on.
+
+    Attributes:
+        database: absolute path of the log; nothing says yet that it exists.
+        exclude: name patterns beside the built-in ones, as far as they were told.
+        log_path: file that the server appends log lines to, or None.
+    """
+
+    database: str
+    exclude: tuple[str, ...] = ()
+    log_path: str | None = None
 
 
 def add_source_options(parser: argparse.ArgumentParser) -> None:
@@ -139,24 +156,39 @@ def serve_config(arguments: argparse.Namespace) -> Config:
     )
 
 
-def database_path(arguments: argparse.Namespace) -> str:
-    """Find the database that a command is to work on.
+def source(arguments: argparse.Namespace) -> Source:
+    """Find out whose log a command is to work on.
 
     Args:
         arguments: of a parser with `add_source_options`.
 
-    Returns:
-        Its absolute path; nothing says yet that it exists.
+    Raises:
+        OperatorError: see `serve_config`.
+    """
+    if arguments.db and not arguments.directories and not arguments.config:
+        return Source(_database(arguments.db, ()))
+    written = _document(arguments)
+    given = arguments.db or written.database_url
+    database = _database(given, () if given else _roots(arguments, written))
+    return Source(database, written.exclude or (), written.log_path)
+
+
+def database_path(arguments: argparse.Namespace) -> str:
+    """Find the database that a command is to work on; nothing says yet that it exists.
+
+    Args:
+        arguments: of a parser with `add_source_options`.
 
     Raises:
         OperatorError: see `serve_config`.
     """
-    if arguments.db:
-        return _database(arguments.db, ())
-    written = _document(arguments)
-    if written.database_url:
-        return _database(written.database_url, ())
-    return _database(None, _roots(arguments, written))
+    return source(arguments).database
+
+
+def server_files(database: str, log_path: str | None) -> list[str]:
+    """Return the files that belong to a server itself, and so never to its feed."""
+    own = [f"{database}{suffix}" for suffix in _SIDE_FILES]
+    return [*own, str(Path(log_path).absolute())] if log_path else own
 
 
 def environment_token() -> str | None:

@@ -139,6 +139,15 @@ def call(
     raise CommandFailedError(f"{database}: the server ended before {command} was done")
 
 
+def is_running(database: str) -> bool:
+    """Return whether a server runs on a database and takes commands from this user."""
+    try:
+        with _connected(database):
+            return True
+    except OperatorError:
+        return False
+
+
 @contextlib.contextmanager
 def _connected(database: str) -> Iterator[io.BufferedRWPair]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:

@@ -4,6 +4,8 @@ import os
 import time
 import unicodedata
 
+import msgspec
+
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _KIBI = 1024
 
@@ -33,6 +35,11 @@ def shown_bytes(raw: bytes) -> str:
     return printable(os.fsdecode(raw))
 
 
+def print_json(value: object) -> None:
+    """Print a value as one line of JSON."""
+    print(msgspec.json.encode(value).decode())
+
+
 def size(count: int) -> str:
     """Return a number of bytes in a unit that keeps it short: `512 B`, `1.5 MiB`."""
     if count < _KIBI:
@@ -51,6 +58,16 @@ def local_time(us: int) -> str:
         us: microseconds since 1970 UTC.
     """
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(us // 1_000_000))
+
+
+def utc_time(us: int) -> str:
+    """Return a time as RFC 3339 in UTC, to the microsecond.
+
+    Args:
+        us: microseconds since 1970 UTC.
+    """
+    seconds, rest = divmod(us, 1_000_000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest:06d}Z"
 
 
 def duration(seconds: float) -> str:

@@ -144,7 +144,8 @@ class _Version(argparse.Action):
             version = metadata.version("nasfeed")
         except metadata.PackageNotFoundError:
             version = "of an unknown version: it is not installed; run make install"
-        parser.exit(message=f"nasfeed {version}\n")
+        print(f"nasfeed {version}")
+        parser.exit()
 
 
 def _parser() -> argparse.ArgumentParser:

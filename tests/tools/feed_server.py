@@ -59,49 +59,67 @@ class Feed:
         return 200, {"cursor": end, "changes": page, "has_more": end < len(self.log)}
 
 
+class Handler(BaseHTTPRequestHandler):
+    """Answers for the server's feed."""
+
+    protocol_version = "HTTP/1.1"
+    server: "Server"
+
+    def setup(self) -> None:
+        self.server.connections.append(self.request)
+        super().setup()
+
+    def do_GET(self) -> None:
+        feed = self.server.feed
+        feed.requests.append(self.path)
+        feed.headers.append(self.headers["Authorization"])
+        if feed.drops:
+            feed.drops -= 1
+            self.close_connection = True
+            return
+        if feed.refusals:
+            status, headers, body = feed.refusals.pop(0)
+        else:
+            status, answer = feed.answer(self.path)
+            headers, body = {}, json.dumps(answer).encode()
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
+        pass
+
+
+class Server(ThreadingHTTPServer):
+    """Serves one feed, a thread for each connection."""
+
+    def __init__(self, feed: Feed, port: int) -> None:
+        self.feed = feed
+        self.connections: list[socket.socket] = []
+        super().__init__(("127.0.0.1", port), Handler)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        pass  # a connection that is cut in the middle of an answer
+
+    def cut(self) -> None:
+        for connection in self.connections:
+            with contextlib.suppress(OSError):  # the client was first
+                connection.shutdown(socket.SHUT_RDWR)
+
+
 @contextlib.contextmanager
 def served(feed: Feed, port: int = 0) -> Iterator[str]:
     """Serve a feed; gives its URL."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            feed.requests.append(self.path)
-            feed.headers.append(self.headers["Authorization"])
-            if feed.drops:
-                feed.drops -= 1
-                self.close_connection = True
-                return
-            if feed.refusals:
-                status, headers, body = feed.refusals.pop(0)
-            else:
-                status, answer = feed.answer(self.path)
-                headers, body = {}, json.dumps(answer).encode()
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
-            pass
-
-        def setup(self) -> None:
-            connections.append(self.request)
-            super().setup()
-
-    connections: list[socket.socket] = []
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    server = Server(feed, port)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:
         server.shutdown()
-        for connection in connections:
-            with contextlib.suppress(OSError):  # the client was first
-                connection.shutdown(socket.SHUT_RDWR)
+        server.cut()
         server.server_close()
         thread.join()

@@ -1,0 +1,226 @@
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from eventlog.connection import open_reader
+from eventlog.events import Created
+from eventlog.history import last_before, node_ids, read
+from eventlog.log import Draft, Log
+from projections.replay import FOLDS
+from tests.tools import sample
+from tools import cli
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("dump") / "log.db"
+    sample.write(path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def positions(database: Path, capsys: Capture, *words: str) -> list[int]:
+    assert cli.main(["dump", "--db", str(database), "--json", *words]) == 0
+    return [json.loads(line)["position"] for line in capsys.readouterr().out.splitlines()]
+
+
+def test_the_table_says_what_happened(database: Path, capsys: Capture) -> None:
+    assert cli.main(["dump", "--db", str(database)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "         1  2026-03-04 12:00:00  created    /mnt/media/"
+    assert [line[33:] for line in lines[1:]] == [
+        "created    /mnt/media/old/",
+        "created    /mnt/media/new/a.txt  1.5 KiB",
+        r"described  /mnt/media/new/a.txt  a\nb",
+        "moved      /mnt/media/old → /mnt/media/new/",
+        "moved      /mnt/media/new/a.txt → /mnt/media/b.txt  1.5 KiB",
+        r"created    /mnt/media/caf\udce9  → x\n",
+        "modified   /mnt/media/b.txt  7 B",
+        "removed    /mnt/media/b.txt  deleted",
+        "removed    /mnt/media/new/  moved out",
+    ]
+
+
+def test_json_lines_hold_everything(database: Path, capsys: Capture) -> None:
+    cli.main(["dump", "--db", str(database), "--json"])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert lines[3]["state"]["hash"] == "00" * 16
+    assert lines[3]["problem"] == "a\nb"
+    assert lines[4]["author"] == "smb"
+    assert lines[4]["from_path"] == "/mnt/media/old"
+    assert lines[6]["path"] == "/mnt/media/caf\ufffd"
+    assert lines[6]["path_raw"] == "L21udC9tZWRpYS9jYWbp"
+    assert lines[6]["state"]["target"] == "x\n"
+    assert lines[6]["state"]["kind"] == "symlink"
+    assert lines[8] == {
+        "position": 9,
+        "time": "2026-03-12T12:00:00.000000Z",
+        "event": "removed",
+        "node": 3,
+        "id": lines[2]["id"],
+        "author": "",
+        "path": "/mnt/media/b.txt",
+        "reason": "deleted",
+        "parent": 1,
+        "parent_id": lines[0]["id"],
+        "name": "b.txt",
+        "kind": "file",
+        "mode": 0o100644,
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("", range(1, 11)),
+        ("--from 4 --to 6", [4, 5, 6]),
+        ("--from 0 --to 1", [1]),
+        ("--from 11", []),
+        ("--to 999", range(1, 11)),
+        ("--kind removed", [9, 10]),
+        ("--kind moved,removed --kind described", [4, 5, 6, 9, 10]),
+        ("--node 3", [3, 4, 6, 8, 9]),
+        ("--node 3 --kind modified", [8]),
+        ("--node 77", []),
+        ("--since 2026-03-12T12:00:00Z", [9, 10]),
+        ("--since 2026-03-12T12:00:01Z", [10]),
+        ("--until 2026-03-05T12:00:00Z", [1]),
+        ("--since 2026-03-05 --until 2026-03-07", [2, 3]),
+        ("--since 2026-03-05T14:00:00+02:00 --until 2026-03-06T00:00", [2]),
+        ("--since 2099-01-01", []),
+        ("--until 1999-01-01", []),
+        ("--path /mnt/media/new", [3, 4, 5, 6, 10]),
+        ("--path /mnt/media/new/", [3, 4, 5, 6, 10]),
+        ("--path /mnt/media/old", [2, 5]),
+        ("--path /mnt/media/b.txt", [6, 8, 9]),
+        ("--path /mnt/media", range(1, 11)),
+        ("--path /", range(1, 11)),
+        ("--path /mnt/med", []),
+        ("--path /mnt/media/new --kind moved --from 6", [6]),
+    ],
+)
+def test_filters(database: Path, capsys: Capture, words: str, expected: list[int]) -> None:
+    assert positions(database, capsys, *words.split()) == list(expected)
+
+
+def test_a_length_of_time_counts_from_now(database: Path, capsys: Capture) -> None:
+    assert positions(database, capsys, "--since", "1s") == []
+    assert positions(database, capsys, "--since", "52000w") == list(range(1, 11))
+
+
+def test_a_node_can_be_given_by_its_id(database: Path, capsys: Capture) -> None:
+    node_id = node_ids(open_reader(str(database))).to_id(3)
+    assert positions(database, capsys, "--node", node_id.upper()) == [3, 4, 6, 8, 9]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--node", "x"], "'x' is no node of this log"),
+        (["--node", "0"], "'0' is no node of this log"),
+        (["--node", "aaaaaaaa-0000-8000-8000-000000000003"], "is no node of this log"),
+    ],
+)
+def test_an_unknown_node_is_an_error(
+    database: Path, capsys: Capture, words: list[str], message: str
+) -> None:
+    assert cli.main(["dump", "--db", str(database), *words]) == 1
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--kind", "renamed"],
+        ["--since", "yesterday"],
+        ["--since", "9999999999w"],
+        ["--from", "-1"],
+        ["--to", "1_0"],
+        ["--from", "9" * 30],
+    ],
+)
+def test_nonsense_is_wrong_usage(database: Path, words: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["dump", "--db", str(database), *words])
+    assert caught.value.code == 2
+
+
+def test_a_missing_database_is_named(tmp_path: Path, capsys: Capture) -> None:
+    assert cli.main(["dump", "--db", f"{tmp_path}/none.db"]) == 1
+    assert capsys.readouterr().err == (
+        f"nasfeed: {tmp_path}/none.db: no nasfeed database here; give the one to read with --db\n"
+    )
+
+
+def test_the_path_may_lead_through_a_link(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    target = os.fsencode((tmp_path / "real").resolve())
+    log = Log(f"{tmp_path}/log.db", FOLDS)
+    log.append([Draft(0, Created("", sample.directory(0, b"real", target=target)))])
+    log.append([Draft(0, Created("", sample.state(1, b"gone")))])
+    log.close()
+    monkeypatch.chdir(tmp_path)
+    database = tmp_path / "log.db"
+    assert positions(database, capsys, "--path", f"{tmp_path}/link/gone") == [2]
+    assert positions(database, capsys, "--path", "real/gone") == [2]
+    assert positions(database, capsys, "--path", "./real/../real") == [1, 2]
+
+
+def test_a_log_is_read_while_it_is_written(tmp_path: Path, capsys: Capture) -> None:
+    log = Log(f"{tmp_path}/log.db", FOLDS)
+    stop = threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            name = str(number).encode()
+            log.append([Draft(0, Created("", sample.directory(0, name, target=name)))] * 50)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(5):
+            found = positions(tmp_path / "log.db", capsys)
+            assert found == list(range(1, len(found) + 1))
+    finally:
+        stop.set()
+        writer.join()
+        log.close()
+
+
+def test_the_time_of_every_position_is_found(database: Path) -> None:
+    connection = open_reader(str(database))
+    for record in read(connection, 0, 100):
+        assert last_before(connection, record.time_us) == record.position - 1
+        assert last_before(connection, record.time_us + 1) == record.position
+
+
+def test_a_reader_that_has_enough_ends_it_quietly(database: Path) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'python -m tools dump --db "{database}" | true; :'],
+        check=True,
+        capture_output=True,
+        env={"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "PYTHONPATH": str(Path.cwd())},
+    )
+    assert done.stderr == b""

@@ -21,20 +21,30 @@ NODE = f"{_FIELDS} where n.number = ? and n.parent is not null"
 BY_FILE = f"{_FIELDS} where n.ino = ? and n.fs = ? and n.parent is not null order by n.number"
 OUTSTANDING = f"{_FIELDS} where n.content = ? and n.position > ? order by n.position limit ?"
 COUNT_OUTSTANDING = "select content, count(*) from nodes where content is not null group by content"
+COUNT_EVENTS = "select count(*) from events"
+COUNT_BELOW = (
+    "with recursive below (number) as (select ?1 union all"
+    " select n.number from below join nodes n on n.parent = below.number and n.number <> ?1)"
+    " select count(*) from below"
+)
 COUNT = "select count(*) from nodes where parent is not null"
 PATH = (
     "with recursive up (number, position, parent, name, depth) as ("
     " select number, position, parent, name, 0 from nodes where number = ? and parent is not null"
     " union all"
     " select n.number, n.position, n.parent, n.name, up.depth + 1"
-    " from up join nodes n on n.number = up.parent where n.parent is not null)"
+    " from up join nodes n on n.number = up.parent where n.parent is not null and depth < 10000)"
     " select number, position, parent, name from up order by depth desc"
 )
+"""Directories that were seen while they changed places may stand in a circle until they are seen
+again: no question may then run for ever. Linux opens no path this deep; below a directory, the only
+circle there can be leads back to the directory itself."""
 DESCENDANTS = (
     "with recursive below (number, depth) as ("
-    " select number, 1 from nodes where parent = ?"
+    " select number, 1 from nodes where parent = ?1 and number <> ?1"
     " union all"
-    " select n.number, below.depth + 1 from below join nodes n on n.parent = below.number)"
+    " select n.number, below.depth + 1"
+    " from below join nodes n on n.parent = below.number and n.number <> ?1)"
     " select number from below order by depth desc, number desc"
 )
 
@@ -112,6 +122,14 @@ class Tree:
         """Return how many nodes there are, roots included."""
         return int(fetch(self._connection, COUNT)[0][0])
 
+    def count_below(self, number: int) -> int:
+        """Return how many nodes a directory has below it, itself included."""
+        return int(fetch(self._connection, COUNT_BELOW, (number,))[0][0])
+
+    def count_events(self) -> int:
+        """Return how many events the log holds."""
+        return int(fetch(self._connection, COUNT_EVENTS)[0][0])
+
     def descendants(self, number: int) -> list[int]:
         """Return the numbers of all nodes below a directory, the deepest first."""
         return [row[0] for row in fetch(self._connection, DESCENDANTS, (number,))]
@@ -122,7 +140,7 @@ class Tree:
         if not chain or chain[0][2] != SUPER_ROOT:
             return None
         root, position, _, _ = chain[0]
-        return b"/".join([self._root_path(root, position), *(row[3] for row in chain[1:])])
+        return b"/".join([self._root_path(root, position), *(row[3] for row in chain[1:])]) or b"/"
 
     def ancestors(self, number: int) -> list[int]:
         """Return the numbers from the root down to a live node, itself included."""

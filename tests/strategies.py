@@ -2,9 +2,11 @@
 
 import stat
 
+import msgspec
 from hypothesis import strategies as st
 
 from eventlog.events import (
+    SUPER_ROOT,
     Content,
     Created,
     Described,
@@ -12,6 +14,7 @@ from eventlog.events import (
     Modified,
     Moved,
     Reason,
+    Record,
     Removed,
     State,
 )
@@ -85,3 +88,111 @@ def events() -> st.SearchStrategy[Event]:
             mode=MODES,
         ),
     )
+
+
+class History:
+    """A history in the making: it appends only what can follow.
+
+    Attributes:
+        records: what happened so far.
+        live: the states of the nodes that there are.
+    """
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.live: dict[int, State] = {}
+
+    def directories(self) -> list[int]:
+        return [n for n, state in self.live.items() if state.is_directory]
+
+    def put(self, node: int, event: Event) -> None:
+        position = len(self.records) + 1
+        self.records.append(Record(position, node or position, position, event))
+        if isinstance(event, Removed):
+            del self.live[node]
+        else:
+            self.live[node or position] = event.state
+
+    def remove(self, node: int, reason: str) -> None:
+        """Remove a node and all below it, the deepest first; circles too."""
+        state = self.live[node]
+        below = [n for n, s in self.live.items() if s.parent == node and n != node]
+        parents = {node}
+        for child in below:
+            if child in self.live and child not in parents:
+                self._remove_below(child, reason, parents)
+        self.put(node, Removed("", reason, state.parent, state.name, state.mode))
+
+    def _remove_below(self, node: int, reason: str, seen: set[int]) -> None:
+        seen.add(node)
+        for child in [n for n, s in self.live.items() if s.parent == node]:
+            if child in self.live and child not in seen:
+                self._remove_below(child, reason, seen)
+        state = self.live[node]
+        self.put(node, Removed("", reason, state.parent, state.name, state.mode))
+
+
+SHORT_NAMES = (b"a", b"b", b"c", b"\xff", b"a\n")
+FILESYSTEMS = (0, 7, -(2**63))
+TARGETS = (b"/", b"/srv/a", b"/srv/ab/")
+KINDS = ("create", "create", "modify", "move", "describe", "remove")
+
+STEPS = st.binary(min_size=8, max_size=8)
+"""One thing that happens, as eight choices: far faster to draw than the thing itself."""
+
+
+def happen(history: History, step: bytes) -> None:
+    """Append one more thing that happens to a history.
+
+    Names, inodes and parents are few, so that nodes meet each other.
+    """
+    kind, fresh = KINDS[step[0] % len(KINDS)], _state(history, step)
+    if kind == "create" or not history.live:
+        history.put(0, Created("", fresh))
+        return
+    node = sorted(history.live)[step[7] % len(history.live)]
+    old = history.live[node]
+    if kind == "modify":
+        new = msgspec.structs.replace(old, size=fresh.size, fs=fresh.fs, ino=fresh.ino)
+        history.put(node, Modified("", new))
+    elif kind == "describe":
+        content = Content.NONE if old.is_directory else fresh.content
+        history.put(node, Described("", msgspec.structs.replace(old, content=content)))
+    elif kind == "move" and old.parent != SUPER_ROOT and fresh.parent not in {SUPER_ROOT, node}:
+        new = msgspec.structs.replace(old, parent=fresh.parent, name=fresh.name)
+        history.put(node, Moved("", new, old.parent, old.name))
+    else:
+        history.remove(node, list(Reason)[step[1] % len(Reason)])
+
+
+def _state(history: History, step: bytes) -> State:
+    parents = [SUPER_ROOT, *history.directories()]
+    parent = parents[step[1] % len(parents)]
+    is_directory = parent == SUPER_ROOT or bool(step[2] & 1)
+    return State(
+        parent=parent,
+        name=SHORT_NAMES[step[3] % len(SHORT_NAMES)],
+        mode=(stat.S_IFDIR if is_directory else stat.S_IFREG) | 0o644,
+        size=step[4],
+        mtime_ns=0,
+        ctime_ns=0,
+        fs=FILESYSTEMS[step[5] % len(FILESYSTEMS)],
+        ino=1 + step[6] % 6,
+        uid=0,
+        gid=0,
+        nlink=1,
+        target=b"" if parent else TARGETS[step[4] % len(TARGETS)],
+        content=Content.NONE if is_directory else step[4] % len(Content),
+    )
+
+
+def _history(steps: list[bytes]) -> list[Record]:
+    history = History()
+    for step in steps:
+        happen(history, step)
+    return history.records
+
+
+def histories(*, longest: int = 30) -> st.SearchStrategy[list[Record]]:
+    """Events as the watcher could append them, and moves into a node's own descendants too."""
+    return st.lists(STEPS, max_size=longest).map(_history)

@@ -4,12 +4,20 @@ from typing import NamedTuple
 
 
 class Arguments(NamedTuple):
-    """What a worker is told at its start."""
+    """What a worker is told at its start.
+
+    Attributes:
+        box: descriptor of its black box.
+        parent: process id of the pool.
+        parse_seconds, memory_bytes: its limits.
+        idle_seconds: after how long without work it ends; 0: never.
+    """
 
     box: int
     parent: int
     parse_seconds: float
     memory_bytes: int
+    idle_seconds: float
 
     @classmethod
     def parse(cls, words: list[str]) -> "Arguments":
@@ -18,8 +26,8 @@ class Arguments(NamedTuple):
         Raises:
             ValueError: they are not what the pool gives.
         """
-        box, parent, parse_seconds, memory_bytes = words
-        return cls(int(box), int(parent), float(parse_seconds), int(memory_bytes))
+        box, parent, seconds, memory, idle = words
+        return cls(int(box), int(parent), float(seconds), int(memory), float(idle))
 
     def words(self) -> list[str]:
         """Return them as they go on the command line."""

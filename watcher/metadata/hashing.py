@@ -1,55 +1,57 @@
-"""MD5 of an open file, by blocks."""
+"""Reads open files by blocks and hashes them."""
 
 import hashlib
 import os
 
-_BLOCK_BYTES = 1 << 20
-"""As much as libmagic reads by default."""
+BLOCK_BYTES = 1 << 20
+"""As much as libmagic looks at by default, so that the first block is all it waits for."""
 _LARGE_BYTES = 32 << 20
 """From this size on a file would push what others use out of the page cache."""
-
-_block = bytearray(_BLOCK_BYTES)
-_view = memoryview(_block)
-
-
-def read_first_block(fd: int) -> None:
-    """Read as much as libmagic looks at, to have waited for the disk before any clock runs.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    os.preadv(fd, (_block,), 0)
 
 
 class LengthError(Exception):
     """A file has more or fewer bytes than its size says."""
 
 
-def md5_of(fd: int, size: int) -> bytes:
-    """Hash a file from its first byte.
+class Reader:
+    """Reads one file after another into the same block."""
 
-    Args:
-        fd: of the file; its offset is changed.
-        size: how many bytes it is said to have.
+    def __init__(self) -> None:
+        self._block = bytearray(BLOCK_BYTES)
+        self._view = memoryview(self._block)
+        self._count = 0
 
-    Returns:
-        The digest, 16 bytes.
+    def begin(self, fd: int) -> None:
+        """Read the first block of a file, and so wait for the disk, which may have to spin up.
 
-    Raises:
-        LengthError: it has more or fewer; reading stops soon after `size`, as a file that grows
-            for as long as it is read has no end.
-        OSError: it cannot be read.
-    """
-    digest = hashlib.md5(usedforsecurity=False)
-    os.lseek(fd, 0, os.SEEK_SET)
-    done = 0
-    while count := os.readv(fd, (_block,)):
-        digest.update(_view[:count])
-        done += count
-        if done > size:
-            break
-        if size >= _LARGE_BYTES:
-            os.posix_fadvise(fd, done - count, count, os.POSIX_FADV_DONTNEED)
-    if done != size:
-        raise LengthError(f"read {done} bytes of a file of {size}")
-    return digest.digest()
+        Raises:
+            OSError: it cannot be read.
+        """
+        self._count = os.preadv(fd, (self._block,), 0)
+
+    def md5(self, fd: int, size: int) -> bytes:
+        """Hash a file of which `begin` has read the first block.
+
+        Args:
+            fd: of the file; its offset is neither used nor changed.
+            size: how many bytes it is said to have.
+
+        Returns:
+            The digest, 16 bytes.
+
+        Raises:
+            LengthError: it has more or fewer; reading stops soon after `size`, as a file that
+                grows for as long as it is read has no end.
+            OSError: it cannot be read.
+        """
+        digest = hashlib.md5(self._view[: self._count], usedforsecurity=False)
+        done = self._count
+        while self._count == BLOCK_BYTES and done <= size:
+            self._count = os.preadv(fd, (self._block,), done)
+            digest.update(self._view[: self._count])
+            done += self._count
+            if size >= _LARGE_BYTES:
+                os.posix_fadvise(fd, 0, done, os.POSIX_FADV_DONTNEED)
+        if done != size:
+            raise LengthError(f"read {done} bytes of a file of {size}")
+        return digest.digest()

@@ -15,6 +15,8 @@ from watcher.metadata.wire import Work
 _log = logging.getLogger(__name__)
 
 _CLOSE_SECONDS = 0.5
+_IDLE_SECONDS = 60.0
+"""A worker holds 30 MB. One stays, so that a file saved now and then need not wait for a start."""
 _BACKOFF_FIRST_SECONDS = 0.5
 _BACKOFF_MAX_SECONDS = 60.0
 
@@ -158,7 +160,7 @@ class ProbePool:
         if self._clock.monotonic() < self._start_after:
             return None
         try:
-            worker = WorkerProcess(self._limits)
+            worker = WorkerProcess(self._limits, _IDLE_SECONDS if self._workers else 0)
         except OSError as error:
             self._postpone(str(error))
             return None

@@ -6,11 +6,9 @@ of 100 GB is hashed once, not once an attempt.
 
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from watcher.metadata.blackbox import BlackBox
-from watcher.metadata.hashing import LengthError, md5_of, read_first_block
+from watcher.metadata.hashing import LengthError, Reader
 from watcher.metadata.media import NOTHING, Media, MediaError, media_of, wants_media
 from watcher.metadata.mime import EMPTY, MimeError, MimeTypes
 from watcher.metadata.opening import ChangedError, is_same, open_same
@@ -31,6 +29,7 @@ class Prober:
         self._box = box
         self._types = types
         self._seconds = limits.parse_seconds
+        self._reader = Reader()
         self._problems: list[str] = []
 
     def probe(self, work: Work) -> Outcome:
@@ -55,7 +54,7 @@ class Prober:
         except ChangedError:
             return without_result(work.task, Status.CHANGED)
         except OSError as error:
-            return without_result(work.task, Status.FAILED, f"cannot be opened: {error.strerror}")
+            return without_result(work.task, Status.FAILED, f"cannot be opened: {_reason(error)}")
         try:
             return self._describe(fd, work)
         finally:
@@ -63,9 +62,13 @@ class Prober:
 
     def _describe(self, fd: int, work: Work) -> Outcome:
         task = work.task
+        try:
+            self._reader.begin(fd)
+        except OSError as error:
+            return without_result(task, Status.FAILED, f"cannot be read: {_reason(error)}")
         mime = self._mime(fd, work)
         media = self._media(fd, mime, work)
-        digest = self._hash(fd, task) if task.want_hash else b""
+        digest = self._hash(fd, task)
         if not is_same(task, os.fstat(fd)):
             return without_result(task, Status.CHANGED)
         return Outcome(
@@ -88,34 +91,37 @@ class Prober:
             return EMPTY
         if work.last_stage < Stage.TYPE:
             return ""
+        self._set_alarm(Stage.TYPE)
         try:
-            read_first_block(fd)  # the disk may have to spin up
-            with self._alarm(Stage.TYPE):
-                return self._types.of(fd)
+            return self._types.of(fd)
         except (MimeError, OSError, MemoryError) as error:
             self._problems.append(f"type unknown: {_reason(error)}")
             return ""
+        finally:
+            self._clear_alarm()
 
     def _media(self, fd: int, mime: str, work: Work) -> Media:
         if work.last_stage < Stage.MEDIA or not wants_media(mime):
             return NOTHING
+        self._set_alarm(Stage.MEDIA)
         try:
-            with self._alarm(Stage.MEDIA):
-                return media_of(fd, mime)
+            return media_of(fd, mime)
         except (MediaError, OSError, MemoryError) as error:
             self._problems.append(f"dimensions unknown: {_reason(error)}")
             return NOTHING
+        finally:
+            self._clear_alarm()
 
     def _hash(self, fd: int, task: Task) -> bytes:
-        self._box.enter(Stage.READING)
+        if not task.want_hash:
+            return b""
         try:
-            return md5_of(fd, task.size)
+            return self._reader.md5(fd, task.size)
         except (LengthError, OSError) as error:
             self._problems.append(f"not hashed: {_reason(error)}")
             return b""
 
-    @contextmanager
-    def _alarm(self, stage: Stage) -> Iterator[None]:
+    def _set_alarm(self, stage: Stage) -> None:
         """Have the kernel end this process if a library does not come back in time.
 
         SIGALRM keeps its default action: a Python handler would only run after the library's
@@ -123,10 +129,10 @@ class Prober:
         """
         self._box.enter(stage)
         signal.setitimer(signal.ITIMER_REAL, self._seconds)
-        try:
-            yield
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _clear_alarm(self) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        self._box.enter(Stage.READING)
 
 
 def _reason(error: BaseException) -> str:

@@ -47,15 +47,16 @@ class WorkerProcess:
 
     Args:
         limits: what it may use.
+        idle_seconds: after how long without work it ends; 0: never.
 
     Raises:
         OSError: no process can be started.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, idle_seconds: float = 0) -> None:
         self._box = BlackBox.create()
         try:
-            self._process = self._spawn(limits)
+            self._process = self._spawn(limits, idle_seconds)
         except BaseException:
             self._box.close()
             raise
@@ -68,12 +69,18 @@ class WorkerProcess:
         self.works: deque[Work] = deque()
         """What it was given and has not answered, in order."""
 
-    def _spawn(self, limits: Limits) -> subprocess.Popen[bytes]:
+    def _spawn(self, limits: Limits, idle_seconds: float) -> subprocess.Popen[bytes]:
         """Start Python afresh: a fork would share locks and a gigabyte of memory maps.
 
         It runs where the packages lie, so that it finds these very ones without an environment.
         """
-        arguments = Arguments(self._box.fd, os.getpid(), limits.parse_seconds, limits.memory_bytes)
+        arguments = Arguments(
+            box=self._box.fd,
+            parent=os.getpid(),
+            parse_seconds=limits.parse_seconds,
+            memory_bytes=limits.memory_bytes,
+            idle_seconds=idle_seconds,
+        )
         return subprocess.Popen(  # noqa: S603 - nothing in it comes from outside
             [sys.executable, "-m", "watcher.metadata.worker", *arguments.words()],
             stdin=subprocess.PIPE,

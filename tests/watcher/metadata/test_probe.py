@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from PIL import Image
 
-from watcher.metadata.hashing import LengthError, md5_of
+from watcher.metadata.hashing import BLOCK_BYTES, LengthError, Reader
 from watcher.metadata.task import Outcome, Status, Task
 
 Probe = Callable[[Task], Outcome]
@@ -193,49 +193,74 @@ def test_a_file_that_changes_between_the_looks_is_changed(
     path.write_bytes(b"x" * 10)
     task = task_of(path)
 
-    def change_and_hash(fd: int, size: int) -> bytes:
-        digest = md5_of(fd, size)
-        os.utime(path)
-        return digest
+    md5 = Reader.md5
 
-    monkeypatch.setattr("watcher.metadata.probe.md5_of", change_and_hash)
+    def change_and_hash(self: Reader, fd: int, size: int) -> bytes:
+        os.utime(path)
+        return md5(self, fd, size)
+
+    monkeypatch.setattr(Reader, "md5", change_and_hash)
     outcome = probe(task)
     assert (outcome.status, outcome.hash, outcome.mime) == (Status.CHANGED, b"", "")
 
 
-def test_a_file_that_grows_without_end_is_left_soon() -> None:
-    fd = os.open("/dev/zero", os.O_RDONLY)
-    try:
-        with pytest.raises(LengthError, match="of a file of 5"):
-            md5_of(fd, 5)
-    finally:
-        os.close(fd)
-
-
-def test_a_file_that_is_shorter_than_it_says_is_not_hashed(tmp_path: Path) -> None:
-    path = tmp_path / "short"
-    path.write_bytes(b"1234")
+def _md5(path: Path, size: int) -> bytes:
+    reader = Reader()
     fd = os.open(path, os.O_RDONLY)
     try:
-        with pytest.raises(LengthError, match="read 4 bytes of a file of 5"):
-            md5_of(fd, 5)
+        reader.begin(fd)
+        return reader.md5(fd, size)
     finally:
         os.close(fd)
 
 
-def test_a_read_error_costs_only_what_needed_the_read(
+@pytest.mark.parametrize("size", [0, 1, BLOCK_BYTES - 1, BLOCK_BYTES, 2 * BLOCK_BYTES])
+def test_files_around_the_size_of_a_block_are_hashed(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "a"
+    content = os.urandom(size)
+    path.write_bytes(content)
+    assert _md5(path, size) == hashlib.md5(content, usedforsecurity=False).digest()
+
+
+def test_a_file_that_grows_without_end_is_left_soon() -> None:
+    with pytest.raises(LengthError, match="of a file of 5"):
+        _md5(Path("/dev/zero"), 5)
+
+
+@pytest.mark.parametrize("said", [3, 5, BLOCK_BYTES, 3 * BLOCK_BYTES])
+def test_a_file_of_another_length_than_it_says_is_not_hashed(tmp_path: Path, said: int) -> None:
+    path = tmp_path / "short"
+    path.write_bytes(b"1234")
+    with pytest.raises(LengthError, match=f"read 4 bytes of a file of {said}"):
+        _md5(path, said)
+
+
+def test_a_read_error_at_the_start_is_told(
     probe: Probe, task_of: TaskOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"text\n")
+    monkeypatch.setattr(Reader, "begin", _broken)
+    outcome = probe(task_of(path))
+    assert (outcome.status, outcome.problem) == (
+        Status.FAILED,
+        "cannot be read: Input/output error",
+    )
 
-    def broken(fd: int, size: int) -> bytes:
-        raise OSError(errno.EIO, os.strerror(errno.EIO), f"{fd} {size}")
 
-    monkeypatch.setattr("watcher.metadata.probe.md5_of", broken)
+def test_a_read_error_further_on_keeps_the_type(
+    probe: Probe, task_of: TaskOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"text\n")
+    monkeypatch.setattr(Reader, "md5", _broken)
     outcome = probe(task_of(path))
     assert (outcome.status, outcome.mime, outcome.hash) == (Status.FAILED, "text/plain", b"")
     assert outcome.problem == "not hashed: Input/output error"
+
+
+def _broken(*_: object) -> bytes:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 def test_another_program_s_lease_is_waited_for(

@@ -67,7 +67,7 @@ class LimitsSection(Section, frozen=True):
     """
 
     connections: Count = 1000
-    connections_per_client: Count = 64
+    connections_per_client: Count = 256
     request_seconds: Seconds = 20
 
 

@@ -1,0 +1,52 @@
+"""An answer ready to be sent, whichever way it leaves: through Litestar or in front of it."""
+
+import logging
+from typing import Final, NamedTuple
+
+from api.encode import to_json
+from api.wire import Problem
+
+Headers = tuple[tuple[str, str], ...]
+
+JSON_TYPE: Final = "application/json; charset=utf-8"
+_log = logging.getLogger(__name__)
+
+METHODS: Final = "GET, HEAD"
+"""All that the feed offers, for `Allow`."""
+
+
+class Answer(NamedTuple):
+    """An answer whose body is JSON.
+
+    Attributes:
+        body: the encoded JSON.
+        status: of HTTP.
+        headers: besides the content's type and length.
+    """
+
+    body: bytes
+    status: int = 200
+    headers: Headers = ()
+
+
+def problem(status: int, error: str, detail: str, headers: Headers = ()) -> Answer:
+    """Return an error.
+
+    Args:
+        status: of HTTP.
+        error: a word for programs.
+        detail: a line for people.
+        headers: besides the content's type and length.
+    """
+    return Answer(to_json(Problem(error, detail)), status, headers)
+
+
+def failure(request: str, error: Exception) -> Answer:
+    """Log what should not have gone wrong, and return what the client is told.
+
+    Args:
+        request: what was asked, for the log.
+        error: what was raised.
+    """
+    _log.error("%s failed", request, exc_info=error)
+    return problem(500, "internal", "the server failed; its log says more")

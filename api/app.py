@@ -1,0 +1,85 @@
+"""The whole application: guard, front, routes. It constructs nothing that lies below the API."""
+
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import msgspec
+from litestar import Litestar
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+
+from api.feed import Feed
+from api.front import Front
+from api.guard import Guard, machine_names
+from api.ports import AskReadiness, AskStatus, FeedLog
+from api.routes import HANDLERS, feed_router
+
+if TYPE_CHECKING:
+    from api.asgi import Application
+
+TITLE = "nasfeed"
+
+
+class Access(msgspec.Struct, frozen=True, kw_only=True):
+    """Who may ask.
+
+    Attributes:
+        host_names: names of this server besides the machine's own, localhost and IP addresses.
+        token: bearer token that every request must carry, or None: anyone may ask.
+    """
+
+    host_names: tuple[str, ...] = ()
+    token: str | None = None
+
+
+class Dependencies(NamedTuple):
+    """What the application needs.
+
+    Attributes:
+        log: read by the feed.
+        readiness: asked until it is ready.
+        status: asked in a thread for every status request.
+        version: of the program, for the description of the API.
+    """
+
+    log: FeedLog
+    readiness: AskReadiness
+    status: AskStatus
+    version: str
+
+
+def create_app(dependencies: Dependencies, access: Access | None = None) -> Guard:
+    """Return the ASGI application.
+
+    Args:
+        dependencies: what it needs.
+        access: who may ask; by default anyone, under this machine's names.
+    """
+    access = access or Access()
+    feed = Feed(dependencies.log, dependencies.readiness)
+    litestar = Litestar(
+        route_handlers=[feed_router(feed, dependencies.status)],
+        openapi_config=_openapi(dependencies.version, needs_token=access.token is not None),
+        exception_handlers=dict(HANDLERS),
+        logging_config=None,
+        on_shutdown=[feed.close],
+    )
+    names = machine_names() | set(access.host_names)
+    return Guard(Front(feed, cast("Application", litestar)), names, access.token)
+
+
+def _openapi(version: str, *, needs_token: bool) -> OpenAPIConfig:
+    settings: dict[str, Any] = {}
+    if needs_token:
+        scheme = SecurityScheme(type="http", scheme="bearer")
+        settings["components"] = Components(security_schemes={"token": scheme})
+        settings["security"] = [{"token": []}]
+    return OpenAPIConfig(
+        title=TITLE,
+        version=version,
+        description="What has changed on the disks of a NAS, in order, from any point on.",
+        path="/schema",
+        # The pages of the other renderers load scripts from elsewhere.
+        render_plugins=[JsonRenderPlugin()],
+        **settings,
+    )

@@ -1,0 +1,86 @@
+"""The open connections of the server: how many there may be, and which one gives way."""
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+from api.limits import Limits
+
+
+class Connection(Protocol):
+    """What is asked of a connection here.
+
+    Attributes:
+        address: IP address of the client.
+        served: how many whole requests it has brought.
+    """
+
+    address: str
+    served: int
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it owes nobody an answer: it is silent, slow or idle."""
+        ...
+
+    def give_way(self) -> None:
+        """Close at once."""
+        ...
+
+    def check(self, now: float) -> None:
+        """Close if its time is up.
+
+        Args:
+            now: of the loop's clock, seconds.
+        """
+        ...
+
+
+class Connections:
+    """All open connections, oldest first.
+
+    At a limit, a connection that waits for its client gives way to the new one, so that half-open
+    connections shut nobody out. Only when all are busy is the new one refused.
+
+    Args:
+        limits: how many there may be.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._all: dict[Connection, None] = {}
+        self._by_address: dict[str, dict[Connection, None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(tuple(self._all))
+
+    def admit(self, connection: Connection) -> bool:
+        """Add a connection if there is room for it, or room can be made."""
+        same = self._by_address.get(connection.address, {})
+        if len(same) >= self._limits.address_connections_max and not self._make_room(same):
+            return False
+        if len(self._all) >= self._limits.connections_max and not self._make_room(self._all):
+            return False
+        self._all[connection] = None
+        self._by_address.setdefault(connection.address, {})[connection] = None
+        return True
+
+    def discard(self, connection: Connection) -> None:
+        """Forget a connection that is closed; an unknown one is ignored."""
+        self._all.pop(connection, None)
+        same = self._by_address.get(connection.address, {})
+        same.pop(connection, None)
+        if not same:
+            self._by_address.pop(connection.address, None)
+
+    def _make_room(self, among: Iterable[Connection]) -> bool:
+        """Have the oldest give way that never brought a request, else the oldest that waits."""
+        waiting = [connection for connection in among if connection.is_waiting]
+        if not waiting:
+            return False
+        chosen = next((connection for connection in waiting if not connection.served), waiting[0])
+        self.discard(chosen)
+        chosen.give_way()
+        return True

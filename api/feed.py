@@ -1,0 +1,176 @@
+"""The feed: what each of its requests is answered. Who carries the answer, this module ignores."""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from api import query
+from api.answers import Answer, problem
+from api.encode import iso_time, page_json, shown, to_json
+from api.ports import AskReadiness, FeedLog
+from api.wire import Changes, Cursor, Gone, NodePath, NotReady, Root
+from eventlog.events import SUPER_ROOT
+from eventlog.identifiers import SUPER_ROOT_ID
+
+RETRY_SECONDS: Final = "2"
+"""When a client should ask again while the first scan runs."""
+
+RESYNC: Final = "/api/v1/changes?cursor=0"
+
+READERS: Final = 2
+"""Threads that read pages; encoding holds the interpreter anyway, so more would not be faster."""
+
+
+class Feed:
+    """Answers the feed's requests.
+
+    Args:
+        log: what is read.
+        readiness: asked until it is ready.
+    """
+
+    def __init__(self, log: FeedLog, readiness: AskReadiness) -> None:
+        self._log = log
+        self._readiness = readiness
+        self._ready = False
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="feed-reader")
+        self._cursor = (-1, Answer(b""))
+        self._end = (-1, Answer(b""))
+        self._root: Answer | None = None
+
+    def close(self) -> None:
+        """Let the reading threads end."""
+        self._readers.shutdown(wait=False, cancel_futures=True)
+
+    def cursor(self) -> Answer:
+        """Answer where the log ends; touches no database."""
+        if not self._ready and (refusal := self._not_ready()):
+            return refusal
+        head = self._log.head()
+        known, answer = self._cursor
+        if head != known:
+            answer = Answer(to_json(Cursor(head, self._log.log_id)))
+            self._cursor = (head, answer)
+        return answer
+
+    def root(self) -> Answer:
+        """Answer with the super-root."""
+        if not self._ready and (refusal := self._not_ready()):
+            return refusal
+        if self._root is None:
+            self._root = Answer(to_json(_super_root(self._log.log_id)))
+        return self._root
+
+    def path(self, node_id: str) -> Answer:
+        """Answer where a node is.
+
+        Args:
+            node_id: as the client sent it.
+        """
+        if not self._ready and (refusal := self._not_ready()):
+            return refusal
+        number = self._log.ids.to_number(node_id)
+        if number == SUPER_ROOT:
+            return problem(400, "super_root", "no path for super-root")
+        path = None if number is None else self._log.path(number)
+        if path is None:
+            return problem(404, "not_found", "there is no node with this id")
+        text, raw = shown(path)
+        return Answer(to_json(NodePath(text, self._log.log_id, raw)))
+
+    def at_end(self) -> tuple[int, Answer] | None:
+        """Return the head and what is answered to a client that is there, or None if not ready.
+
+        Most polls of most clients get this answer, so it is made once for each head.
+        """
+        if not self._ready and self._not_ready():
+            return None
+        head = self._log.head()
+        if head != self._end[0]:
+            page = Changes(head, [], has_more=False, log_id=self._log.log_id)
+            self._end = (head, Answer(to_json(page)))
+        return self._end
+
+    async def changes(self, query_string: bytes, log_ids: Sequence[str] = ()) -> Answer:
+        """Answer with a page of changes.
+
+        Args:
+            query_string: of the request, raw.
+            log_ids: epochs named in headers.
+        """
+        if not self._ready and (refusal := self._not_ready()):
+            return refusal
+        try:
+            asked = query.parse(query_string)
+        except query.CursorError as error:
+            return problem(400, "invalid_cursor", str(error))
+        if any(log_id != self._log.log_id for log_id in (*log_ids, *asked.log_ids)):
+            return self._gone("foreign_log", self._log.head())
+        if 0 < asked.cursor < self._log.floor():
+            return self._gone("cursor_expired", self._log.head())
+        end = self.at_end()
+        if end is not None and end[0] == asked.cursor:
+            return end[1]
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._page, asked)
+
+    def _page(self, asked: query.ChangesQuery) -> Answer:
+        page = self._log.changes(asked.cursor, asked.limit)
+        # The database decides, not the head in memory: that one follows a moment after a commit,
+        # and a client may hold a cursor from just that moment.
+        if page.cursor < asked.cursor:
+            return self._gone("cursor_ahead", page.cursor)
+        log = self._log
+        return Answer(
+            page_json(page.cursor, page.rows, log.log_id, log.ids, has_more=page.has_more)
+        )
+
+    def _gone(self, error: str, head: int) -> Answer:
+        gone = Gone(
+            error=error,
+            log_id=self._log.log_id,
+            earliest=self._log.floor(),
+            head=head,
+            resync=RESYNC,
+            cursor=0,
+            changes=[],
+            has_more=True,
+            reset=True,
+        )
+        return Answer(to_json(gone), 410)
+
+    def _not_ready(self) -> Answer | None:
+        """Return the refusal that holds until the first scan is complete, or None."""
+        readiness = self._readiness()
+        self._ready = readiness.ready
+        if self._ready:
+            return None
+        body = NotReady(
+            error="starting",
+            detail="the first scan of the roots is not complete yet",
+            log_id=self._log.log_id,
+            progress=readiness.progress,
+        )
+        return Answer(to_json(body), 503, (("retry-after", RETRY_SECONDS),))
+
+
+def _super_root(log_id: str) -> Root:
+    return Root(
+        id=SUPER_ROOT_ID,
+        parent_id=None,
+        name="",
+        is_directory=True,
+        # It is on no disk and never changes.
+        ctime=iso_time(0),
+        mtime=iso_time(0),
+        mime_type="",
+        hash="",
+        size=0,
+        is_image=False,
+        is_video=False,
+        width=0,
+        height=0,
+        ms_duration=0,
+        kind="directory",
+        log_id=log_id,
+    )

@@ -1,0 +1,56 @@
+"""What the API needs from the rest of the program, and nothing more; composition fills it in."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from api.status import Readiness, Status
+from eventlog.identifiers import NodeIds
+from projections.changes import Page
+
+
+class FeedLog(Protocol):
+    """The log and its projections, as the feed reads them."""
+
+    @property
+    def log_id(self) -> str:
+        """Name of the epoch of the log's positions."""
+        ...
+
+    @property
+    def ids(self) -> NodeIds:
+        """Turns node numbers into public ids and back."""
+        ...
+
+    def head(self) -> int:
+        """Return the last durable position, from memory: asked on every request."""
+        ...
+
+    def floor(self) -> int:
+        """Return the first position that is still honoured as a cursor; 0 is always honoured."""
+        ...
+
+    def changes(self, cursor: int, limit: int) -> Page:
+        """Read the changes after a cursor in one read transaction.
+
+        Called in a thread. The cursor may lie ahead of the log; the page's own cursor is then
+        smaller.
+
+        Args:
+            cursor: a position, or 0.
+            limit: at most so many changes.
+        """
+        ...
+
+    def path(self, number: int) -> bytes | None:
+        """Return the absolute path of a live node, or None.
+
+        Called on the event loop's thread, so it must take microseconds and wait for nothing.
+        """
+        ...
+
+
+AskReadiness = Callable[[], Readiness]
+"""Asked until it says ready for the first time, then never again."""
+
+AskStatus = Callable[[], Status]
+"""Asked for every status request, in a thread; it may read the database."""

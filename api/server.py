@@ -1,0 +1,176 @@
+"""Runs the HTTP server inside a running asyncio program, until it is told to stop.
+
+uvicorn's protocol is used, its server is not: that one installs signal handlers, leaves the process
+when a port is taken, and waits for open connections without end.
+"""
+
+import asyncio
+import contextlib
+import errno
+import math
+from collections.abc import AsyncIterator, Callable
+from email.utils import formatdate
+from typing import Final, cast
+
+from uvicorn import Config
+from uvicorn.lifespan.on import LifespanOn
+
+from api.asgi import QuickApplication, Receive, Scope, Send
+from api.limits import Limits
+from api.protocol import GuardedProtocol, State
+
+Address = tuple[str, int]
+
+_BACKLOG: Final = 1_024
+_REASONS: Final = {
+    errno.EADDRINUSE: "another program is using this port; stop it, or give another --port",
+    errno.EACCES: "this port is for the administrator only; give a --port above 1023",
+    errno.EADDRNOTAVAIL: "this machine has no such address; give another --host",
+}
+
+
+class ListenError(Exception):
+    """The server cannot listen. The message is one line: where, why and what to do.
+
+    Args:
+        host: where it should listen.
+        port: where it should listen.
+        error: what the system said.
+
+    Attributes:
+        is_taken: whether another program is there.
+    """
+
+    def __init__(self, host: str, port: int, error: OSError) -> None:
+        self.is_taken = error.errno == errno.EADDRINUSE
+        reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
+        super().__init__(f"cannot listen on {host} port {port}: {reason}")
+
+
+class StartError(Exception):
+    """The application did not start; the log has the details."""
+
+
+class _Interruptible:
+    """Lets a request be cancelled without complaint when the server stops."""
+
+    def __init__(self, app: QuickApplication) -> None:
+        self._app = app
+        self.is_stopping = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            # Its connection is closed already: there is nobody to complain to.
+            if not self.is_stopping:
+                raise
+
+
+async def serve(
+    app: QuickApplication,
+    host: str,
+    port: int,
+    stop: asyncio.Event,
+    ready: Callable[[list[Address]], None],
+    *,
+    limits: Limits | None = None,
+) -> None:
+    """Serve until stopped; then every request has `limits.stop_seconds` to end.
+
+    Args:
+        app: what is served.
+        host: address or name to listen on; a name may stand for several addresses.
+        port: to listen on; 0 takes a free one.
+        stop: set by the caller to end this.
+        ready: called once with the addresses listened on, when requests are answered.
+        limits: what one client may cost.
+
+    Raises:
+        ListenError: it cannot listen there.
+        StartError: the application did not start.
+    """
+    limits = limits or Limits()
+    interruptible = _Interruptible(app)
+    state = State(limits, app)
+    config = _config(interruptible, limits)
+    async with _lifespan(config) as app_state:
+        loop = asyncio.get_running_loop()
+        state.tick(loop.time(), formatdate(usegmt=True))
+        listener = await _listen(
+            lambda: GuardedProtocol(config, state, dict(app_state), loop), host, port
+        )
+        ticker = asyncio.create_task(_tick(state))
+        try:
+            ready([socket.getsockname()[:2] for socket in listener.sockets])
+            await stop.wait()
+        finally:
+            interruptible.is_stopping = True
+            listener.close()
+            await _close_connections(state, limits.stop_seconds)
+            ticker.cancel()
+            await listener.wait_closed()
+
+
+def _config(app: _Interruptible, limits: Limits) -> Config:
+    config = Config(
+        cast("Callable[..., object]", app),
+        http=GuardedProtocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        # Each worker would watch and write by itself; without this the environment decides.
+        workers=1,
+        # Nobody may say for another who the client is.
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=math.ceil(limits.keep_alive_seconds),
+    )
+    config.load()
+    return config
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(config: Config) -> AsyncIterator[dict[str, object]]:
+    lifespan = LifespanOn(config)
+    await lifespan.startup()
+    if lifespan.should_exit:
+        raise StartError("the HTTP application did not start; the lines above say why")
+    try:
+        yield lifespan.state
+    finally:
+        await lifespan.shutdown()
+
+
+async def _listen(factory: Callable[[], GuardedProtocol], host: str, port: int) -> asyncio.Server:
+    loop = asyncio.get_running_loop()
+    try:
+        return await loop.create_server(factory, host, port, backlog=_BACKLOG)
+    except OSError as error:
+        raise ListenError(host, port, error) from error
+
+
+async def _tick(state: State) -> None:
+    """Look at deadlines and keep the date, for as long as the server runs."""
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(state.tick_seconds)
+        state.tick(loop.time(), formatdate(usegmt=True))
+
+
+async def _close_connections(state: State, grace_seconds: float) -> None:
+    """Close idle connections, let the others finish, and cut what does not."""
+    for connection in tuple(state.connections):
+        connection.shutdown()
+    if state.connections:
+        state.empty.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(state.empty.wait(), grace_seconds)
+    for connection in tuple(state.connections):
+        connection.transport.abort()
+    await asyncio.sleep(0)  # aborted connections learn of it in the next round of the loop
+    tasks = tuple(state.tasks)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

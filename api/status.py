@@ -1,0 +1,148 @@
+"""What `/api/v1/status` says. The composition root fills these in."""
+
+from enum import StrEnum
+
+import msgspec
+
+
+class RootState(StrEnum):
+    """Whether the feed follows a root."""
+
+    SCANNING = "scanning"
+    """It is being compared with the disk; changes since then are not lost."""
+    ONLINE = "online"
+    """Every change is followed."""
+    OFFLINE = "offline"
+    """It cannot be read (absent, unmounted, swapped); what is known of it is kept."""
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a scan is.
+
+    Attributes:
+        entries: how many entries it has looked at.
+        directories: how many of them were directories.
+        seconds: how long it has been running.
+    """
+
+    entries: int = 0
+    directories: int = 0
+    seconds: float = 0.0
+
+
+class Readiness(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the log has ever seen every root whole.
+
+    Attributes:
+        ready: it has; from then on the feed answers, also after a restart.
+        progress: of the first scan, all roots together.
+    """
+
+    ready: bool
+    progress: Progress = Progress()
+
+
+class RootStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One root.
+
+    Attributes:
+        name: as configured.
+        path: absolute; bytes that are no UTF-8 are replaced.
+        state: whether it is followed.
+        reason: why it is not online, one line, else "".
+        backend: where its hints come from: inotify or poll.
+        nodes: how many live nodes it has, itself included.
+        watches: how many directories the kernel watches for it.
+        last_scan: when the last whole comparison ended, ISO 8601, or "" before the first.
+        scan: progress of the running comparison, or None.
+        hints_queued: names that are still to be looked at.
+        overflows: how often the kernel dropped hints.
+        rescans: how many whole comparisons were made.
+        repairs: how many differences comparisons found that no hint had told of.
+    """
+
+    name: str
+    path: str
+    state: RootState
+    reason: str = ""
+    backend: str = ""
+    nodes: int = 0
+    watches: int = 0
+    last_scan: str = ""
+    scan: Progress | None = None
+    hints_queued: int = 0
+    overflows: int = 0
+    rescans: int = 0
+    repairs: int = 0
+
+
+class MetadataStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The computing of hashes, types and dimensions.
+
+    Attributes:
+        pending: files still to be read.
+        done: files read since the start.
+        failed: files whose reading failed; not tried again until they change.
+        per_second: files read a second, lately.
+        workers: worker processes.
+        restarts: how many workers had to be replaced.
+    """
+
+    pending: int = 0
+    done: int = 0
+    failed: int = 0
+    per_second: float = 0.0
+    workers: int = 0
+    restarts: int = 0
+
+
+class WatchStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Watches of the kernel, all roots together.
+
+    Attributes:
+        used: by this server.
+        limit: what the kernel allows one user; 0 when unknown.
+    """
+
+    used: int = 0
+    limit: int = 0
+
+
+class LogStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The log.
+
+    Attributes:
+        events: how many events it holds.
+        database_bytes: size of the database file.
+        wal_bytes: size of its write-ahead log.
+        queue: transactions that wait to be written.
+    """
+
+    events: int = 0
+    database_bytes: int = 0
+    wal_bytes: int = 0
+    queue: int = 0
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole server.
+
+    Attributes:
+        version: of the program.
+        log_id: epoch of the positions.
+        head: last durable position.
+        floor: first position that is honoured as a cursor; 0: all are.
+        ready: whether the feed answers.
+        warnings: what an operator should know, one line each.
+    """
+
+    version: str
+    log_id: str
+    head: int
+    floor: int
+    ready: bool
+    roots: list[RootStatus]
+    metadata: MetadataStatus
+    watches: WatchStatus
+    log: LogStatus
+    warnings: list[str]

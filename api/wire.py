@@ -1,0 +1,167 @@
+"""The JSON that the feed speaks: the seed's keys in the seed's order, ours after them.
+
+A field with the default UNSET is left out of the answer when it has nothing to say.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from api.status import Progress
+
+NodeId = Annotated[str, Meta(description="A UUID that names the node for ever.")]
+Time = Annotated[str, Meta(description="ISO 8601 in UTC; microseconds only when there are some.")]
+Base64 = Annotated[str, Meta(description="Raw bytes in base64, only when they are not UTF-8.")]
+Kind = Literal["file", "directory", "symlink", "fifo", "socket", "char_device", "block_device"]
+
+
+class Node(msgspec.Struct, gc=False):
+    """A file, directory or anything else with a name.
+
+    Attributes:
+        parent_id: the directory that holds it; null for the super-root only.
+        name: bytes that are not UTF-8 are shown as U+FFFD; `name_raw` then has them all.
+        hash: MD5 in hex, or "" while it is not computed.
+        size: bytes.
+        width: pixels, of images and videos.
+        ms_duration: milliseconds, of videos.
+        target: of a symbolic link, what it points to.
+    """
+
+    id: NodeId
+    parent_id: NodeId | None
+    name: str
+    is_directory: bool
+    ctime: Time
+    mtime: Time
+    mime_type: str
+    hash: str
+    size: int
+    is_image: bool
+    is_video: bool
+    width: int
+    height: int
+    ms_duration: int
+    kind: Kind
+    name_raw: Base64 | UnsetType = UNSET
+    target: str | UnsetType = UNSET
+    target_raw: Base64 | UnsetType = UNSET
+
+
+class Update(msgspec.Struct, gc=False):
+    """A node is new or has changed; `node` is its whole state."""
+
+    removed: Literal[False]
+    node: Node
+
+
+class Removal(msgspec.Struct, gc=False):
+    """A node is gone for good; each of its descendants has a removal of its own.
+
+    Attributes:
+        reason: deleted, moved_out, replaced, excluded or root_removed.
+        parent_id: the directory that held it.
+        name: its last name.
+    """
+
+    removed: Literal[True]
+    node_id: NodeId
+    reason: str
+    parent_id: NodeId
+    name: str
+    is_directory: bool
+    name_raw: Base64 | UnsetType = UNSET
+
+
+Change = Update | Removal
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """A page of changes.
+
+    A dataclass, as is `Gone`: msgspec refuses to describe a Struct that holds one of two other
+    Structs unless a word tells them apart, and here a boolean does.
+
+    Attributes:
+        cursor: what to send for the next page.
+        has_more: whether the next page has something now.
+        log_id: epoch of the cursor; when it changes, begin again at cursor 0.
+    """
+
+    cursor: int
+    changes: list[Change]
+    has_more: bool
+    log_id: str
+
+
+class Cursor(msgspec.Struct, gc=False):
+    """Where the log ends now."""
+
+    cursor: int
+    log_id: str
+
+
+class Root(Node, gc=False, kw_only=True):
+    """The super-root, the virtual parent of all roots."""
+
+    log_id: str
+
+
+class NodePath(msgspec.Struct, gc=False):
+    """Where a node is on the server's disk.
+
+    Attributes:
+        path: absolute; bytes that are not UTF-8 are shown as U+FFFD.
+    """
+
+    path: str
+    log_id: str
+    path_raw: Base64 | UnsetType = UNSET
+
+
+class Problem(msgspec.Struct):
+    """Any error.
+
+    Attributes:
+        error: a word for programs.
+        detail: a line for people.
+    """
+
+    error: str
+    detail: str
+
+
+class NotReady(msgspec.Struct):
+    """The very first scan is not complete; ask again after `Retry-After` seconds."""
+
+    error: str
+    detail: str
+    log_id: str
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The cursor cannot be honoured: drop what you have and begin again at cursor 0.
+
+    The last four keys let a client that ignores the status do just that.
+
+    Attributes:
+        error: cursor_ahead, cursor_expired or foreign_log.
+        earliest: the first position that is honoured as a cursor; 0: all are.
+        head: the last position.
+        resync: where to begin again.
+    """
+
+    error: str
+    log_id: str
+    earliest: int
+    head: int
+    resync: str
+    cursor: Literal[0]
+    changes: list[Change]
+    has_more: Literal[True]
+    reset: Literal[True]

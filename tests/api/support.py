@@ -1,0 +1,228 @@
+"""What the tests of the API share: a log in memory, a server in a thread, raw connections."""
+
+import asyncio
+import contextlib
+import http.client
+import json
+import socket
+import stat
+import threading
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from api.app import Access, Dependencies, create_app
+from api.asgi import QuickApplication
+from api.limits import Limits
+from api.server import Address, serve
+from api.status import LogStatus, MetadataStatus, Progress, Readiness, Status, WatchStatus
+from eventlog import codec
+from eventlog.events import Created, Event, Modified, Reason, Removed, State
+from eventlog.identifiers import NodeIds
+from projections.changes import Page
+
+PREFIX = "01234567-89ab-8def-8123-"
+LOG_ID = "0123456789abcdef0123456789abcdef"
+DEADLINE_SECONDS = 30.0
+
+
+def node_id(number: int) -> str:
+    return f"{PREFIX}{number:012x}" if number else "00000000-0000-0000-0000-000000000000"
+
+
+def state(name: bytes = b"a.txt", parent: int = 0, **changed: object) -> State:
+    fields: dict[str, Any] = {
+        "parent": parent,
+        "name": name,
+        "mode": stat.S_IFREG | 0o644,
+        "size": 3,
+        "mtime_ns": 1_772_625_600_000_000_000,
+        "ctime_ns": 1_772_625_600_000_000_000,
+        "fs": 1,
+        "ino": 2,
+        "uid": 0,
+        "gid": 0,
+        "nlink": 1,
+    }
+    return State(**(fields | changed))
+
+
+class MemoryLog:
+    """A `FeedLog` whose events are in a list; compared with the real one in test_feed_log."""
+
+    def __init__(self, log_id: str = LOG_ID) -> None:
+        self.log_id = log_id
+        self.ids = NodeIds(PREFIX)
+        self.events: list[tuple[int, int, Event]] = []
+        self.paths: dict[int, bytes] = {}
+        self.first = 0
+        self.behind = 0
+
+    def head(self) -> int:
+        return len(self.events) - self.behind
+
+    def floor(self) -> int:
+        return self.first
+
+    def append(self, event: Event, node: int = 0) -> int:
+        position = len(self.events) + 1
+        self.events.append((position, node or position, event))
+        return position
+
+    def create(self, name: bytes = b"a.txt", parent: int = 0, **changed: object) -> int:
+        return self.append(Created("", state(name, parent, **changed)))
+
+    def modify(self, node: int, name: bytes = b"a.txt", **changed: object) -> int:
+        return self.append(Modified("", state(name, 0, **changed)), node)
+
+    def remove(self, node: int, name: bytes = b"a.txt", parent: int = 0) -> int:
+        return self.append(Removed("", Reason.DELETED, parent, name, stat.S_IFREG | 0o644), node)
+
+    def changes(self, cursor: int, limit: int) -> Page:
+        last = {node: position for position, node, _ in self.events}
+        rows = [
+            (position, node, codec.encode(event))
+            for position, node, event in self.events
+            if position > cursor
+            and last[node] == position
+            and not (isinstance(event, Removed) and node > cursor)
+        ]
+        if len(rows) > limit:
+            return Page(rows[limit - 1][0], has_more=True, rows=rows[:limit])
+        return Page(len(self.events), has_more=False, rows=rows)
+
+    def path(self, number: int) -> bytes | None:
+        return self.paths.get(number)
+
+
+READY = Readiness(ready=True)
+STARTING = Readiness(ready=False, progress=Progress(entries=7, directories=2, seconds=1.5))
+
+
+def status_of(log: MemoryLog) -> Status:
+    return Status(
+        version="1.2.3",
+        log_id=log.log_id,
+        head=log.head(),
+        floor=log.floor(),
+        ready=True,
+        roots=[],
+        metadata=MetadataStatus(),
+        watches=WatchStatus(),
+        log=LogStatus(),
+        warnings=[],
+    )
+
+
+def make_app(
+    log: MemoryLog, readiness: Readiness = READY, access: Access | None = None
+) -> QuickApplication:
+    dependencies = Dependencies(log, lambda: readiness, lambda: status_of(log), "1.2.3")
+    return create_app(dependencies, access)
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:  # noqa: ANN401 - as json.loads
+        return json.loads(self.body)
+
+
+class Server:
+    """A server that runs in a thread of its own."""
+
+    def __init__(self, app: QuickApplication, limits: Limits | None = None) -> None:
+        self._app = app
+        self._limits = limits
+        self._listening = threading.Event()
+        self._addresses: list[Address] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop = asyncio.Event()
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        assert self._listening.wait(DEADLINE_SECONDS), "the server does not start"
+        if self.error:
+            raise self.error
+
+    @property
+    def port(self) -> int:
+        return self._addresses[0][1]
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:  # noqa: BLE001 - shown by the test that waits
+            self.error = error
+        finally:
+            self._listening.set()
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        await serve(self._app, "127.0.0.1", 0, self._stop, self._on_ready, limits=self._limits)
+
+    def _on_ready(self, addresses: list[Address]) -> None:
+        self._addresses = addresses
+        self._listening.set()
+
+    def stop(self) -> None:
+        """Stop it and wait; fails if it ended with an error."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(DEADLINE_SECONDS)
+        assert not self._thread.is_alive(), "the server does not stop"
+        assert self.error is None, self.error
+
+    def ask(self, target: str, method: str = "GET", **headers: str) -> Answer:
+        """Make one request on a connection of its own."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE_SECONDS)
+        with contextlib.closing(connection):
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method, target, headers=named)
+            response = connection.getresponse()
+            fields = {name.lower(): value for name, value in response.getheaders()}
+            return Answer(response.status, fields, response.read())
+
+    def get(self, target: str, **headers: str) -> Any:  # noqa: ANN401 - as json.loads
+        """Return the JSON of a good answer."""
+        answer = self.ask(target, **headers)
+        assert answer.status == 200, answer
+        return answer.json
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE_SECONDS)
+
+
+@contextlib.contextmanager
+def serving(app: QuickApplication, limits: Limits | None = None) -> Iterator[Server]:
+    server = Server(app, limits)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """Read until the server closes, cleanly or not."""
+    parts = []
+    with contextlib.suppress(ConnectionResetError):
+        while part := connection.recv(65536):
+            parts.append(part)
+    return b"".join(parts)
+
+
+def statuses(raw: bytes) -> list[int]:
+    """Return the status of each answer in what a server sent."""
+    found = []
+    while raw:
+        head, _, rest = raw.partition(b"\r\n\r\n")
+        found.append(int(head.split(b" ", 2)[1]))
+        length = next(
+            int(line.split(b":")[1])
+            for line in head.lower().split(b"\r\n")
+            if line.startswith(b"content-length:")
+        )
+        raw = rest[length:]
+    return found

@@ -99,6 +99,10 @@ class Backlog:
         self._retry[number] = now + pause
         self._pauses[number] = min(2 * pause, RETRY_MAX_SECONDS)
 
+    def await_writer(self, number: int, now: float) -> None:
+        """Have a node handed out again soon, because its writer may be done then."""
+        self._retry[number] = now + RETRY_FIRST_SECONDS
+
     def sleep_seconds(self, now: float, longest: float) -> float:
         """Return how long nothing can be handed out unless something happens."""
         return max(0.0, min(min(self._retry.values(), default=now + longest) - now, longest))
@@ -113,6 +117,8 @@ class Backlog:
         nodes = tree.outstanding(Content.PENDING, self._new, limit)
         if nodes:
             self._new = nodes[-1].position
+        for node in nodes:  # it has changed: what was wrong with it may be over
+            self._pauses.pop(node.number, None)
         return nodes
 
     def _oldest(self, tree: Tree, limit: int) -> list[Node]:

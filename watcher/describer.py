@@ -67,6 +67,7 @@ class Describer:
         being_written: whether a writer seems to have the file at a place open.
         hashed_after: only files whose last event is after this position are hashed; None: not
             known yet, so none is. Asked each time.
+        suspect: told the root's number and the place of a file that is not what was recorded.
         clock: time.
     """
 
@@ -76,15 +77,18 @@ class Describer:
         pool: Callable[[], ProbePool],
         being_written: Callable[[Place], bool],
         hashed_after: Callable[[], int | None],
+        suspect: Callable[[int, Place], None],
         clock: Clock,
     ) -> None:
         self._log = log
         self._make_pool = pool
         self._being_written = being_written
         self._hashed_after = hashed_after
+        self._suspect = suspect
         self._clock = clock
         self._stopping = threading.Event()
         self._rehash_asked = threading.Event()
+        self._split_asked = threading.Event()
         self._pool: ProbePool | None = None
         self._backlog = Backlog(log.head)
         self._tally = Tally()
@@ -112,7 +116,8 @@ class Describer:
 
     def put_aside_backlog(self) -> None:
         """Let what changes from now on come before what is pending already."""
-        self._backlog.split_at(self._log.head)
+        self._split_asked.set()
+        self._wake()
 
     def rehash(self) -> None:
         """Have the files hashed that were skipped or failed."""
@@ -147,11 +152,15 @@ class Describer:
         if self._rehash_asked.is_set():
             self._rehash_asked.clear()
             self._backlog.rehash()
+        if self._split_asked.is_set():
+            self._split_asked.clear()
+            self._backlog.split_at(self._log.head)
         self._plan(pool, tree)
         outcomes = self._gather(pool)
         try:
             problem = ""
             self._append(outcomes)
+            self._report_changed(outcomes, tree)
         except LogClosedError:
             raise
         except LogError as error:
@@ -170,7 +179,7 @@ class Describer:
             tasks = []
             for node in nodes:
                 if self._being_written(_place(node)):
-                    self._backlog.put_off(node.number, now)
+                    self._backlog.await_writer(node.number, now)
                 elif (path := tree.path(node.number)) is not None:
                     tasks.append(self._task(node, path))
             pool.submit(tasks)
@@ -209,6 +218,11 @@ class Describer:
             _log.warning("%s: %s", os.fsdecode(path), problem)
         self._finish(outcomes, settled=True)
         self._tally.add(len(outcomes), len(problems), self._clock.monotonic())
+
+    def _report_changed(self, outcomes: Iterable[Outcome], tree: Tree) -> None:
+        for outcome in outcomes:
+            if outcome.status == Status.CHANGED and (node := tree.node(outcome.number)):
+                self._suspect(tree.ancestors(node.number)[0], _place(node))
 
     def _finish(self, outcomes: Iterable[Outcome], *, settled: bool) -> None:
         now = self._clock.monotonic()

@@ -75,6 +75,11 @@ class Directories:
         above = self.fd(parent)
         return None if above is None else self._enter(above, name, number, file)
 
+    def is_foreign(self, number: int) -> bool:
+        """Say whether a directory is known to be below another root."""
+        chain = self._tree.ancestors(number)
+        return bool(chain) and self._root is not None and chain[0] != self._root[0]
+
     def forget(self, number: int) -> None:
         """Close the descriptor of a directory that is gone."""
         fd = self._open.pop(number, None)

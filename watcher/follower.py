@@ -9,8 +9,10 @@ from typing import NamedTuple
 
 from eventlog.clock import Clock
 from eventlog.events import DISK, Reason
+from projections.tree import Node
 from watcher.backend import Hints, Place, Sign
 from watcher.reconcile import Gone
+from watcher.recorder import Recorded
 from watcher.scan import Scan, Tools
 from watcher.settle import Settling
 from watcher.widen import Batch
@@ -71,6 +73,7 @@ class Follower:
         self._below: list[Scan] = []
         self._held: dict[int, _Held] = {}
         self._lost: dict[Place, _Lost] = {}
+        self._unlisted: dict[int, float] = {}
 
     @property
     def busy(self) -> bool:
@@ -80,12 +83,12 @@ class Follower:
     @property
     def idle(self) -> bool:
         """Whether nothing is left to do at all."""
-        return not (self.busy or self._held or self._lost or len(self._settling))
+        return not (self.busy or self._held or self._lost or self._unlisted or len(self._settling))
 
     @property
     def hints(self) -> int:
         """How many places wait."""
-        return len(self._settling) + len(self._lost) + len(self._held)
+        return len(self._settling) + len(self._lost) + len(self._held) + len(self._unlisted)
 
     def start_scan(self, *, fresh: bool = False) -> None:
         """Begin to compare the whole root, in the place of any scan that goes on."""
@@ -100,10 +103,14 @@ class Follower:
         times = [longest]
         if (due := self._settling.next_due()) is not None:
             times.append(due - now)
-        if self._lost:
+        if self._lost or self._unlisted:
             times.append(RETRY_SECONDS)
         times += [held.since + MOVE_GRACE_SECONDS - now for held in self._held.values()]
         return max(0.0, min(times))
+
+    def suspect(self, place: Place) -> None:
+        """Look at a place again, because what was recorded of it is not what someone found."""
+        self._settling.note(place, Sign.ATTRIBUTES, self._clock.monotonic())
 
     def take(self, hints: Hints) -> None:
         """Take hints from the backend."""
@@ -137,6 +144,7 @@ class Follower:
                 for place, sign in places.items():
                     self._settling.note(place, sign, now)
                 raise
+        self._find_unlisted(now)
         done = self._step()
         self._bury_held(now)
         return done
@@ -144,13 +152,17 @@ class Follower:
     def _flush(self) -> None:
         """Record what scans have seen, so that it is not recorded after newer looks."""
         for scan in [*self._below, *([self.scan] if self.scan else [])]:
-            scan.flush()
+            scan.give_way()
 
     def _look(self, places: dict[Place, Sign], now: float) -> None:
         batch: Batch = {}
         lost: dict[Place, _Lost] = {}
         looker, directories = self._tools.looker, self._tools.directories
+        foreign = self._give_away({place.directory for place in places})
         for place, sign in places.items():
+            if place.directory in foreign:
+                self._tools.elsewhere(place)
+                continue
             fd = directories.fd(place.directory)
             if fd is None:
                 before = self._lost.get(place)
@@ -162,11 +174,19 @@ class Follower:
         self._lost = lost
         self._give_up_lost(now)
 
+    def _give_away(self, numbers: Iterable[int]) -> set[int]:
+        """Stop watching directories that were moved to another root; returns which were."""
+        foreign = {n for n in numbers if self._tools.directories.is_foreign(n)}
+        for number in foreign:
+            self._tools.backend.unwatch(number)
+            self._tools.directories.forget(number)
+        return foreign
+
     def _record(self, batch: Batch, now: float) -> None:
         if not batch:
             return
         recorded = self._tools.recorder.record(list(batch.values()), DISK)
-        self._forget(recorded.buried)
+        self.aftermath(recorded)
         for number, _ in recorded.directories:
             self._tools.directories.forget(number)
             self._below.append(Scan(self._tools, number))
@@ -194,6 +214,7 @@ class Follower:
             if scan.walked:
                 self._below.remove(scan)
                 self._hold(scan.gone)
+                self._search(scan.lost)
         elif self.scan is not None:
             self.scan.step()
             if self.scan.walked:
@@ -210,7 +231,26 @@ class Follower:
         scan.counts.events += len(missing)
         self.unmounted = scan.unmounted
         self.scan = None
+        self._search(scan.lost)
         return scan
+
+    def _search(self, numbers: Iterable[int]) -> None:
+        now = self._clock.monotonic()
+        for number in numbers:
+            self._unlisted.setdefault(number, now)
+
+    def _find_unlisted(self, now: float) -> None:
+        """List directories that were not where the tree said, as soon as they are again."""
+        for number, since in list(self._unlisted.items()):
+            if self._tools.directories.fd(number) is not None:
+                self._below.append(Scan(self._tools, number))
+            elif self._tools.directories.is_foreign(number):
+                pass  # its new root lists it
+            elif self._tools.tree.node(number) is not None:
+                if now - since <= LOST_SECONDS:
+                    continue
+                self.rescan_reason = "a directory was not where it was expected"
+            del self._unlisted[number]
 
     def _hold(self, gone: Iterable[Gone]) -> None:
         now = self._clock.monotonic()
@@ -254,12 +294,39 @@ class Follower:
 
     def _bury(self, gone: Iterable[Gone]) -> None:
         for lost in gone:
-            self._forget(self._tools.recorder.remove(lost, DISK))
+            self._buried(self._tools.recorder.remove(lost, DISK))
 
-    def _forget(self, numbers: Iterable[int]) -> None:
-        for number in numbers:
-            self._tools.backend.unwatch(number)
-            self._tools.directories.forget(number)
+    def aftermath(self, recorded: Recorded) -> None:
+        """Do what recording a batch makes necessary elsewhere."""
+        self._buried(recorded.buried)
+        self._left(recorded.left)
+
+    def _buried(self, nodes: Iterable[Node]) -> None:
+        """Forget nodes that were removed; other links of their files have changed with them."""
+        now = self._clock.monotonic()
+        for node in nodes:
+            self._tools.backend.unwatch(node.number)
+            self._tools.directories.forget(node.number)
+            if node.state.nlink > 1 and node.state.fs:
+                for link in self._tools.tree.by_file(node.state.fs, node.state.ino):
+                    self._touch(Place(link.state.parent, link.state.name), now)
+
+    def _left(self, places: Iterable[Place]) -> None:
+        """Have places looked at again that nodes of other roots were moved away from.
+
+        Two roots look independently, so the older look may have been recorded last: the node may
+        be back where it was taken from, with all hints about that spent.
+        """
+        for place in places:
+            if self._tools.directories.is_foreign(place.directory):
+                self._tools.elsewhere(place)
+
+    def _touch(self, place: Place, now: float) -> None:
+        """Have a place looked at, by whose root it is."""
+        if self._tools.directories.is_foreign(place.directory):
+            self._tools.elsewhere(place)
+        else:
+            self._settling.note(place, Sign.ATTRIBUTES, now)
 
 
 def _sort_gone(gone: Iterable[Gone], batch: Batch) -> tuple[list[Gone], list[Gone]]:

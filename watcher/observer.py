@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
 
 import msgspec
@@ -12,7 +13,7 @@ from eventlog.errors import LogClosedError, LogError
 from eventlog.events import DISK, SUPER_ROOT
 from eventlog.log import Log
 from projections.tree import Tree
-from watcher.backend import Backend
+from watcher.backend import Backend, Place
 from watcher.follower import Follower
 from watcher.recorder import Recorder
 from watcher.root import Root, RootAbsentError
@@ -21,6 +22,9 @@ from watcher.scan import Scan
 from watcher.session import Session, Settings
 from watcher.settle import Settling
 from watcher.status import RootStatus
+
+SUSPECTS_MAX = 10_000
+"""Places that others ask to have looked at; beyond that the oldest are left to the next scan."""
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +59,7 @@ class Observer:
         self._stopping = threading.Event()
         self._rescan_asked = threading.Event()
         self._accept_asked = threading.Event()
+        self._suspects: deque[Place] = deque(maxlen=SUSPECTS_MAX)
         self._backend: Backend | None = None
         self._status = RootStatus(root.name, os.fsdecode(root.path))
         self._thread = threading.Thread(target=self._run, name=f"root-{root.name}", daemon=True)
@@ -85,6 +90,11 @@ class Observer:
     def accept(self) -> None:
         """Take what is at the root's path for the root, even if it is not what it was."""
         self._accept_asked.set()
+        self._wake()
+
+    def suspect(self, place: Place) -> None:
+        """Have a place looked at again; any thread may call."""
+        self._suspects.append(place)
         self._wake()
 
     def _wake(self) -> None:
@@ -124,6 +134,7 @@ class Observer:
         self._backend = backend = session.backend
         self._set(state="scanning", reason="", backend=backend.name, number=number, scanned=scanned)
         follower = Follower(session.tools, self._settling, self._clock, number, session.check)
+        session.aftermath = follower.aftermath
         follower.start_scan(fresh=not scanned and not session.was_full)
         _log.info("root %s: scanning %s", self.root.name, os.fsdecode(self.root.path))
         rounds = Rounds(
@@ -132,6 +143,8 @@ class Observer:
         while not self._stopping.is_set():
             hints = backend.read(follower.wait_seconds(CHECK_SECONDS))
             follower.take(hints)
+            while self._suspects:
+                follower.suspect(self._suspects.popleft())
             done = follower.work()
             if done is not None:
                 self._scan_done(session, rounds, done)

@@ -6,7 +6,7 @@ With the describer, the only code that appends events about files.
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
-from eventlog.events import SUPER_ROOT, Created, Modified, Reason, Removed
+from eventlog.events import SUPER_ROOT, Created, Modified, Moved, Reason, Removed
 from eventlog.log import Draft, Log, Transaction
 from projections.tree import Node, Tree
 from watcher.backend import Place
@@ -27,7 +27,8 @@ class Recorded(NamedTuple):
         numbers: node numbers of the places that an event was about.
         unmounted: numbers of directories on which a filesystem was mounted that no longer is:
             it may come back, so nothing below them is touched.
-        buried: numbers of nodes that were removed, because others took their places.
+        buried: nodes that were removed, because others took their places.
+        left: places that nodes were moved away from.
     """
 
     events: int
@@ -35,7 +36,8 @@ class Recorded(NamedTuple):
     directories: list[tuple[int, Place]]
     numbers: dict[Place, int]
     unmounted: frozenset[int]
-    buried: list[int]
+    buried: list[Node]
+    left: list[Place]
 
 
 class Recorder:
@@ -74,23 +76,23 @@ class Recorder:
         """
         return self._log.call(lambda tx: _attach(tx, name, path, facts, author))
 
-    def remove(self, gone: Gone, author: str) -> list[int]:
+    def remove(self, gone: Gone, author: str) -> list[Node]:
         """Record that a node and all below it are gone, the deepest first.
 
         A node that was moved or removed meanwhile is left alone.
 
         Returns:
-            The numbers of the nodes that were removed.
+            The nodes that were removed.
         """
         doomed = self._log.call(lambda tx: _doomed(Tree(tx.connection), gone))
-        buried: list[int] = []
+        buried: list[Node] = []
         for start in range(0, len(doomed), BURIED_AT_ONCE):
             batch = doomed[start : start + BURIED_AT_ONCE]
             buried += self._log.call(lambda tx, batch=batch: _bury(tx, batch, gone.reason, author))  # type: ignore[misc]  # mypy does not infer lambdas with defaults
         return buried
 
-    def remove_root(self, node: Node, author: str) -> list[int]:
-        """Record that a root is no longer served; returns the numbers that were removed."""
+    def remove_root(self, node: Node, author: str) -> list[Node]:
+        """Record that a root is no longer served; returns the nodes that were removed."""
         return self.remove(Gone(node, Reason.ROOT_REMOVED, overtaken=False), author)
 
 
@@ -108,7 +110,7 @@ def _record(
     )
     first = transaction.append(plan.drafts)
     # After the moves: what was moved out of a directory must not be buried with it.
-    buried: list[int] = []
+    buried: list[Node] = []
     for gone in plan.gone:
         if gone.overtaken:
             buried += _bury(transaction, _doomed(tree, gone), gone.reason, author)
@@ -123,6 +125,11 @@ def _record(
         numbers=numbers,
         unmounted=frozenset(unmounted.values()),
         buried=buried,
+        left=[
+            Place(event.from_parent, event.from_name)
+            for _, event in plan.drafts
+            if isinstance(event, Moved)
+        ],
     )
 
 
@@ -187,7 +194,7 @@ def _doomed(tree: Tree, gone: Gone) -> list[int]:
 
 def _bury(
     transaction: Transaction, numbers: Collection[int], reason: Reason, author: str
-) -> list[int]:
+) -> list[Node]:
     tree = Tree(transaction.connection)
     nodes = [node for node in map(tree.node, numbers) if node is not None]
     transaction.append(
@@ -196,4 +203,4 @@ def _bury(
             for n in nodes
         ]
     )
-    return [node.number for node in nodes]
+    return nodes

@@ -7,7 +7,7 @@ that is missing here may have been moved to where the scan has not been yet.
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from eventlog.events import DISK
@@ -57,6 +57,8 @@ class Tools(NamedTuple):
     recorder: Recorder
     warn: Callable[[str], None]
     unwatched: Callable[[str], None]
+    aftermath: Callable[[Recorded], None]
+    elsewhere: Callable[[Place], None]
 
 
 class Scan:
@@ -74,10 +76,13 @@ class Scan:
         self._start = start
         self._tools = tools
         self._fresh = fresh
+        self.lost: list[int] = []
         self._first = True
         self._stack: list[_Todo] = []
         self._batch: Batch = {}
         self._gone: dict[int, Gone] = {}
+
+    # lost: directories that were to be listed and were not where the tree says.
 
     @property
     def walked(self) -> bool:
@@ -109,6 +114,14 @@ class Scan:
         if len(self._batch) >= BATCH or not self._stack:
             self.flush()
 
+    def give_way(self) -> None:
+        """Record what was seen so far, because hints are about to be recorded.
+
+        From then on it is no longer certain that nothing is known below the start.
+        """
+        self.flush()
+        self._fresh = False
+
     def flush(self) -> None:
         """Record what was seen so far."""
         if not self._batch:
@@ -119,17 +132,12 @@ class Scan:
         recorded = self._tools.recorder.record(batch, DISK, fresh=self._fresh)
         self.counts.events += recorded.events
         self.unmounted |= recorded.unmounted
-        self._forget(recorded.buried)
+        self._tools.aftermath(recorded)
         for gone in recorded.gone:
             self._gone[gone.node.number] = gone
         for seen in batch:
             if seen.facts is not None and seen.facts.is_directory:
                 self._enter(seen.place, seen.facts, recorded)
-
-    def _forget(self, numbers: Iterable[int]) -> None:
-        for number in numbers:
-            self._tools.backend.unwatch(number)
-            self._tools.directories.forget(number)
 
     def _enter(self, place: Place, facts: Facts, recorded: Recorded) -> None:
         """Put a directory that was just recorded on the stack."""
@@ -144,8 +152,12 @@ class Scan:
         self._stack.append(_Todo(number, place.directory, place.name, (facts.fs, facts.ino)))
 
     def _list(self, number: int, fd: int | None) -> None:
-        """Watch a directory, then observe its entries. One that has gone is somebody's hint."""
+        """Watch a directory, then observe its entries.
+
+        One that is not found was moved or removed, or one above it was; it may be found later.
+        """
         if fd is None:
+            self.lost.append(number)
             return
         self.counts.directories += 1
         try:

@@ -9,12 +9,12 @@ from eventlog.connection import open_reader
 from eventlog.events import DISK, SUPER_ROOT
 from eventlog.log import Log
 from projections.tree import Tree
-from watcher.backend import Backend
+from watcher.backend import Backend, Place
 from watcher.directories import Directories
 from watcher.filesystems import Filesystems
 from watcher.look import Looker, PrivateFiles
 from watcher.mounts import MountTable
-from watcher.recorder import Recorder
+from watcher.recorder import Recorded, Recorder
 from watcher.root import Root, RootAbsentError, is_empty, judge, open_root
 from watcher.scan import Tools
 from watcher.widen import Widener
@@ -34,6 +34,7 @@ class Settings(NamedTuple):
         rescan_seconds: a full comparison about so often, because some changes give no hint.
         limited_rescan_seconds: the same while watches have run out.
         open_backend: makes a backend for a root.
+        elsewhere: has a place below another root looked at.
     """
 
     excluded: Callable[[bytes], bool]
@@ -41,6 +42,7 @@ class Settings(NamedTuple):
     rescan_seconds: float
     limited_rescan_seconds: float
     open_backend: Callable[[Root], Backend]
+    elsewhere: Callable[[Place], None]
 
 
 class Session:
@@ -49,6 +51,7 @@ class Session:
     def __init__(self, log: Log, root: Root, settings: Settings) -> None:
         self.limit_message = ""
         self.was_full = False
+        self.aftermath: Callable[[Recorded], None] = _nothing
         self._log = log
         self._root = root
         self._connection = open_reader(log.path)
@@ -62,10 +65,12 @@ class Session:
             tree=tree,
             directories=directories,
             looker=looker,
-            widener=Widener(tree, directories, looker),
+            widener=Widener(tree, directories, looker, settings.elsewhere),
             recorder=Recorder(log),
             warn=lambda message: _log.warning("root %s: %s", root.name, message),
             unwatched=self._unwatched,
+            aftermath=self._aftermath,
+            elsewhere=settings.elsewhere,
         )
         self._file: tuple[int, int] | None = None
         self._below: tuple[object, ...] = ()
@@ -152,7 +157,14 @@ class Session:
         if scanned is not None:
             scanned(seconds)
 
+    def _aftermath(self, recorded: Recorded) -> None:
+        self.aftermath(recorded)
+
     def _unwatched(self, message: str) -> None:
         if not self.limit_message:
             _log.warning("root %s: %s", self._root.name, message)
         self.limit_message = message
+
+
+def _nothing(_: Recorded) -> None:
+    """Stand in until there is a follower; nothing is recorded before."""

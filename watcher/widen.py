@@ -1,5 +1,6 @@
 """Adds to a batch of observations all other places that decide what the batch means."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from projections.tree import Node, Tree
@@ -33,9 +34,17 @@ class Widener:
         tree: a reader's tree; all events of this root are committed when it is asked.
         directories: gives descriptors.
         looker: looks.
+        elsewhere: told of places below other roots, which their observers must look at.
     """
 
-    def __init__(self, tree: Tree, directories: Directories, looker: Looker) -> None:
+    def __init__(
+        self,
+        tree: Tree,
+        directories: Directories,
+        looker: Looker,
+        elsewhere: Callable[[Place], None],
+    ) -> None:
+        self._elsewhere = elsewhere
         self._tree = tree
         self._directories = directories
         self._looker = looker
@@ -59,6 +68,8 @@ class Widener:
         fd = self._directories.fd(place.directory)
         if fd is not None:
             return self._looker.look(fd, place, want.sign)
+        if self._directories.is_foreign(place.directory):
+            self._elsewhere(place)
         # Its directory was moved or removed. What has its only name elsewhere is not in there.
         return Observation(place, None, want.sign) if want.sole else None
 

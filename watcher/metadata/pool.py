@@ -151,7 +151,8 @@ class ProbePool:
             yield started
 
     def _give(self, worker: WorkerProcess) -> None:
-        large_running = sum(is_large(work) for other in self._workers for work in other.works)
+        # A large file travels alone, and nothing is put behind it.
+        large_running = sum(is_large(other.works[0]) for other in self._workers if other.works)
         if works := self._schedule.next_batch(worker.works, large_running):
             worker.give(works)
             self._watch(worker)

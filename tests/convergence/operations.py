@@ -1,0 +1,208 @@
+"""Random histories of file operations on real directories, of the kinds that break change feeds."""
+
+import ctypes
+import os
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+Operation = Callable[[], None]
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_RENAME_EXCHANGE = 2
+_AT_FDCWD = -100
+
+NAMES = [
+    b"a",
+    b"b",
+    b"c.txt",
+    b"d d",
+    "é".encode(),
+    b"\xff\xfe",
+    b"new\nline",
+    b"x" * 40,
+    b"%2e",
+    b"keep.__tmp__",
+    b".DS_Store",
+]
+"""Few, so that names are used again and again; some hostile, the last two excluded."""
+
+
+def exchange(one: bytes, other: bytes) -> None:
+    """Swap two names atomically (renameat2 with RENAME_EXCHANGE)."""
+    if _libc.renameat2(_AT_FDCWD, one, _AT_FDCWD, other, _RENAME_EXCHANGE):
+        raise OSError(ctypes.get_errno(), "renameat2")
+
+
+class History:
+    """Does random operations below some directories.
+
+    Args:
+        roots: directories that are watched.
+        outside: one that is not, on the same filesystem.
+        seed: of the random choices.
+    """
+
+    def __init__(self, roots: list[Path], outside: Path, seed: int) -> None:
+        self._random = random.Random(seed)
+        self._roots = [os.fsencode(root) for root in roots]
+        self._outside = os.fsencode(outside)
+        self._clock = 1_000_000_000
+        self._operations: list[tuple[int, Operation]] = [
+            (10, self._create),
+            (6, self._append),
+            (3, self._truncate),
+            (3, self._set_time),
+            (2, self._chmod),
+            (5, self._atomic_save),
+            (3, self._editor_save),
+            (2, self._rewrite_in_place),
+            (12, self._rename),
+            (3, self._exchange),
+            (5, self._deep_directories),
+            (4, self._remove_tree),
+            (6, self._unlink),
+            (3, self._file_to_directory),
+            (3, self._link),
+            (3, self._symlink),
+            (1, self._fifo),
+            (3, self._move_out),
+            (4, self._move_in),
+            (2, self._empty_directory),
+        ]
+
+    def run(self, count: int) -> None:
+        """Do so many operations; what cannot be done is skipped, as with any program."""
+        weights = [weight for weight, _ in self._operations]
+        chosen = self._random.choices([op for _, op in self._operations], weights, k=count)
+        for operation in chosen:
+            try:
+                operation()
+            except (OSError, shutil.Error):
+                continue
+
+    def _bytes(self) -> bytes:
+        return self._random.randbytes(self._random.choice([0, 1, 10, 10, 5000]))
+
+    def _directories(self, top: bytes) -> list[bytes]:
+        return [path for path, _, _ in os.walk(top)]
+
+    def _directory(self) -> bytes:
+        return self._random.choice(self._directories(self._random.choice(self._roots)))
+
+    def _new(self) -> bytes:
+        return self._directory() + b"/" + self._random.choice(NAMES)
+
+    def _any(self) -> bytes:
+        top = self._random.choice(self._roots)
+        found = [p + b"/" + n for p, ds, fs in os.walk(top) for n in ds + fs]
+        return self._random.choice(found or [top + b"/nothing"])
+
+    def _file(self) -> bytes:
+        top = self._random.choice(self._roots)
+        found = [
+            p + b"/" + n
+            for p, _, fs in os.walk(top)
+            for n in fs
+            if not os.path.islink(p + b"/" + n) and os.path.isfile(p + b"/" + n)
+        ]
+        return self._random.choice(found or [top + b"/nothing"])
+
+    def _write(self, path: bytes, mode: str, data: bytes) -> None:
+        if os.path.lexists(path) and not os.path.isfile(path):
+            return
+        with open(path, mode) as file:
+            file.write(data)
+
+    def _create(self) -> None:
+        self._write(self._new(), "wb", self._bytes())
+
+    def _append(self) -> None:
+        self._write(self._file(), "ab", self._bytes())
+
+    def _truncate(self) -> None:
+        os.truncate(self._file(), self._random.choice([0, 3, 100]))
+
+    def _set_time(self) -> None:
+        self._clock += 1
+        os.utime(self._any(), (self._clock, self._clock), follow_symlinks=False)
+
+    def _chmod(self) -> None:
+        os.chmod(self._file(), self._random.choice([0o644, 0o600, 0o755]))
+
+    def _atomic_save(self) -> None:
+        target = self._file()
+        temporary = target + b".tmp"
+        self._write(temporary, "wb", self._bytes())
+        os.rename(temporary, target)
+
+    def _editor_save(self) -> None:
+        target = self._file()
+        os.rename(target, target + b"~")
+        self._write(target, "wb", self._bytes())
+        if self._random.random() < 0.7:
+            os.unlink(target + b"~")
+
+    def _rewrite_in_place(self) -> None:
+        """Other bytes, same size, same modification time: only the change time tells."""
+        path = self._file()
+        before = os.stat(path)
+        with open(path, "r+b") as file:
+            file.write(self._random.randbytes(before.st_size))
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    def _rename(self) -> None:
+        os.rename(self._any(), self._new())
+
+    def _exchange(self) -> None:
+        exchange(self._any(), self._any())
+
+    def _deep_directories(self) -> None:
+        top = self._new()
+        deep = b"/".join([top, *self._random.choices(NAMES[:6], k=self._random.randint(1, 4))])
+        os.makedirs(deep, exist_ok=True)
+        for name in self._random.sample(NAMES, 2):
+            self._write(deep + b"/" + name, "wb", self._bytes())
+        if self._random.random() < 0.3:
+            os.rename(top, self._new())
+
+    def _remove_tree(self) -> None:
+        shutil.rmtree(self._any())
+
+    def _unlink(self) -> None:
+        os.unlink(self._any())
+
+    def _file_to_directory(self) -> None:
+        path = self._any()
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+            self._write(path, "wb", self._bytes())
+        else:
+            os.unlink(path)
+            os.mkdir(path)
+            self._write(path + b"/inside", "wb", self._bytes())
+
+    def _link(self) -> None:
+        os.link(self._file(), self._new())
+
+    def _symlink(self) -> None:
+        targets = [b"/etc/hostname", b".", b"..", b"nowhere", self._any(), b"/"]
+        os.symlink(self._random.choice(targets), self._new())
+
+    def _fifo(self) -> None:
+        os.mkfifo(self._new())
+
+    def _move_out(self) -> None:
+        os.rename(self._any(), b"%s/%d" % (self._outside, self._random.randrange(5)))
+
+    def _move_in(self) -> None:
+        name = b"%s/%d" % (self._outside, self._random.randrange(5))
+        if not os.path.lexists(name):
+            os.makedirs(name + b"/p/q")
+            self._write(name + b"/p/q/f", "wb", self._bytes())
+            self._write(name + b"/f", "wb", self._bytes())
+        os.rename(name, self._new())
+
+    def _empty_directory(self) -> None:
+        os.mkdir(self._new())

@@ -1,0 +1,316 @@
+"""The composition root: the only place that constructs the parts of a server and wires them."""
+
+import os
+import queue
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import apsw
+
+from api.status import (
+    LogStatus,
+    MetadataStatus,
+    Progress,
+    Readiness,
+    RootState,
+    RootStatus,
+    Status,
+    WatchStatus,
+)
+from eventlog.clock import Clock
+from eventlog.connection import open_reader
+from eventlog.events import Content
+from eventlog.identifiers import NodeIds
+from eventlog.log import Log
+from projections.changes import Page, read_page
+from projections.replay import FOLDS
+from projections.tree import Tree
+from tools.config import Config
+from watcher import status as watcher_status
+from watcher.backend import Backend, Place
+from watcher.describer import Describer
+from watcher.excludes import Excludes
+from watcher.inotify import InotifyBackend, watch_limit
+from watcher.look import private_files
+from watcher.metadata.pool import ProbePool
+from watcher.observer import Observer, detach_missing
+from watcher.poll import PollBackend
+from watcher.root import Root
+from watcher.session import Settings
+from watcher.settle import Settling
+
+READY_KEY = "ready"
+"""Fact in the log's meta table: the position up to which the very first scans had recorded."""
+
+LIMITED_RESCAN_SECONDS = 30.0
+"""Between comparisons with the disk while the kernel gives no more watches."""
+
+COUNT_SECONDS = 10.0
+"""Nodes are counted at most so often, because that reads the whole tree."""
+
+_SIDE_FILES = ("", "-wal", "-shm", "-journal", ".lock", ".control")
+
+
+class FeedReader:
+    """The log and its projections as the API reads them (`api.ports.FeedLog`)."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._idle: queue.SimpleQueue[apsw.Connection] = queue.SimpleQueue()
+        self._tree = Tree(open_reader(log.path))
+
+    @property
+    def log_id(self) -> str:
+        """Name of the epoch of the log's positions."""
+        return self._log.log_id
+
+    @property
+    def ids(self) -> NodeIds:
+        """Turns node numbers into public ids and back."""
+        return self._log.ids
+
+    def head(self) -> int:
+        """Return the last durable position."""
+        return self._log.head
+
+    def floor(self) -> int:
+        """Return the first position that is still honoured as a cursor."""
+        return self._log.floor
+
+    def changes(self, cursor: int, limit: int) -> Page:
+        """Read the changes after a cursor; any thread may call."""
+        with self.connection() as connection:
+            return read_page(connection, cursor, limit)
+
+    def path(self, number: int) -> bytes | None:
+        """Return the absolute path of a live node; only the event loop's thread may call."""
+        return self._tree.path(number)
+
+    @contextmanager
+    def connection(self) -> Iterator[apsw.Connection]:
+        """Lend a reading connection to the calling thread."""
+        try:
+            connection = self._idle.get_nowait()
+        except queue.Empty:
+            connection = open_reader(self._log.path)
+        try:
+            yield connection
+        finally:
+            self._idle.put(connection)
+
+
+class System:
+    """Everything of a server but HTTP.
+
+    Args:
+        config: what to serve and how.
+        clock: time.
+
+    Raises:
+        LogError: the database cannot be used.
+    """
+
+    def __init__(self, config: Config, clock: Clock) -> None:
+        self.log = Log(config.database, FOLDS, clock=clock)
+        self.reader = FeedReader(self.log)
+        self._config = config
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._initial = self.log.call(lambda tx: tx.meta(READY_KEY))
+        self._ready = self._initial is not None and config.startup == "serve"
+        self._counted: tuple[float, int, dict[int, int]] = (0.0, -1, {})
+        self._settlings: list[Settling] = []
+        self.observers = [self._observer(root.name, root.path) for root in config.roots]
+        self.describer = Describer(
+            self.log,
+            lambda: ProbePool(config.metadata_workers, clock=clock),
+            self._is_being_written,
+            self._hashed_after,
+            self._suspect,
+            clock,
+        )
+
+    def start(self) -> list[str]:
+        """Begin to observe.
+
+        Returns:
+            Names of roots that the configuration no longer has: they were removed.
+        """
+        removed = detach_missing(self.log, [observer.root for observer in self.observers])
+        for observer in self.observers:
+            observer.start()
+        self.describer.start()
+        return removed
+
+    def stop(self) -> None:
+        """End everything; what was appended is durable."""
+        for observer in self.observers:
+            observer.stop()
+        self.describer.stop()
+        for observer in self.observers:
+            observer.join()
+        self.describer.join()
+        self.log.close()
+
+    def readiness(self) -> Readiness:
+        """Say whether the feed may answer: every root was seen whole at least once."""
+        states = [observer.status for observer in self.observers]
+        return Readiness(
+            ready=self._ready,
+            progress=Progress(
+                entries=sum(s.entries for s in states),
+                directories=sum(s.directories for s in states),
+                seconds=max(s.scan_seconds for s in states),
+            ),
+        )
+
+    def count_unhashed(self) -> int:
+        """Return how many files have no hash because it was skipped or failed."""
+        with self.reader.connection() as connection:
+            counts = Tree(connection).count_outstanding()
+        return counts.get(Content.SKIPPED, 0) + counts.get(Content.FAILED, 0)
+
+    def status(self, version: str) -> Status:
+        """Describe the whole server; reads the database."""
+        states = [observer.status for observer in self.observers]
+        described = self.describer.status
+        nodes = self._count_nodes(states)
+        return Status(
+            version=version,
+            log_id=self.log.log_id,
+            head=self.log.head,
+            floor=self.log.floor,
+            ready=self._ready,
+            roots=[_root_status(state, nodes.get(state.number, 0)) for state in states],
+            metadata=MetadataStatus(
+                pending=described.pending,
+                done=described.done,
+                failed=described.failed,
+                per_second=described.per_second,
+                workers=described.workers,
+            ),
+            watches=WatchStatus(used=sum(s.watches for s in states), limit=watch_limit()),
+            log=self._log_status(),
+            warnings=[*_warnings(states), *filter(None, [described.problem])],
+        )
+
+    def _observer(self, name: str, path: str) -> Observer:
+        config = self._config
+        files = [config.database + suffix for suffix in _SIDE_FILES]
+        settings = Settings(
+            excluded=Excludes(config.exclude),
+            private=private_files(
+                os.fsencode(file) for file in [*files, *filter(None, [config.log_path])]
+            ),
+            rescan_seconds=config.rescan_interval,
+            limited_rescan_seconds=LIMITED_RESCAN_SECONDS,
+            open_backend=self._open_backend,
+            elsewhere=self._look_elsewhere,
+        )
+        settling = Settling()
+        self._settlings.append(settling)
+        root = Root(name, os.fsencode(path))
+        return Observer(root, self.log, settings, settling, self._clock, self._changed)
+
+    def _open_backend(self, _root: Root) -> Backend:
+        if self._config.backend == "poll":
+            return PollBackend(self._clock, interval_seconds=self._config.poll_interval)
+        return InotifyBackend()
+
+    def _changed(self) -> None:
+        """Note, on an observer's thread, that a scan ended or a root went away."""
+        with self._lock:
+            states = [observer.status for observer in self.observers]
+            if self._ready and self._initial is not None:
+                return
+            if any(not s.scans and s.state != "offline" for s in states):
+                return
+            if self._initial is None:
+                self._initial = str(self.log.head)
+                self.log.call(lambda tx: tx.set_meta(READY_KEY, str(self._initial)))
+            self._ready = True
+        self.describer.put_aside_backlog()
+
+    def _is_being_written(self, place: Place) -> bool:
+        now = self._clock.monotonic()
+        return any(settling.is_being_written(place, now) for settling in self._settlings)
+
+    def _look_elsewhere(self, place: Place) -> None:
+        with self.reader.connection() as connection:
+            chain = Tree(connection).ancestors(place.directory)
+        if chain:
+            self._suspect(chain[0], place)
+
+    def _suspect(self, root: int, place: Place) -> None:
+        for observer in self.observers:
+            if observer.status.number == root:
+                observer.suspect(place)
+
+    def _hashed_after(self) -> int | None:
+        if not self._config.skip_initial_hash:
+            return 0
+        return None if self._initial is None else int(self._initial)
+
+    def _count_nodes(self, states: list[watcher_status.RootStatus]) -> dict[int, int]:
+        when, head, counts = self._counted
+        now = self._clock.monotonic()
+        if head != self.log.head and now - when > COUNT_SECONDS:
+            with self.reader.connection() as connection:
+                tree = Tree(connection)
+                counts = {s.number: tree.count_below(s.number) for s in states if s.number}
+            self._counted = (now, self.log.head, counts)
+        return counts
+
+    def _log_status(self) -> LogStatus:
+        with self.reader.connection() as connection:
+            events = Tree(connection).count_events()
+        return LogStatus(
+            events=events,
+            database_bytes=_size(self.log.path),
+            wal_bytes=_size(f"{self.log.path}-wal"),
+            queue=self.log.queued,
+        )
+
+
+def _root_status(state: watcher_status.RootStatus, nodes: int) -> RootStatus:
+    scanning = state.state in ("starting", "scanning")
+    progress = Progress(
+        entries=state.entries, directories=state.directories, seconds=state.scan_seconds
+    )
+    return RootStatus(
+        name=state.name,
+        path=state.path.encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
+        state=RootState.SCANNING if scanning else RootState(state.state),
+        reason=state.reason,
+        backend=state.backend,
+        nodes=nodes,
+        watches=state.watches,
+        scan=progress if scanning else None,
+        hints_queued=state.hints,
+        overflows=state.overflows,
+        rescans=state.scans,
+        repairs=state.repairs,
+    )
+
+
+def _warnings(states: list[watcher_status.RootStatus]) -> list[str]:
+    found = []
+    for state in states:
+        if state.warning:
+            found.append(f"root {state.name}: {state.warning}")
+        if state.unreadable:
+            found.append(f"root {state.name}: {state.unreadable} directories cannot be read")
+        if state.unmounted:
+            found.append(
+                f"root {state.name}: what was mounted on {state.unmounted} directories is absent"
+            )
+    return found
+
+
+def _size(path: str) -> int:
+    try:
+        return Path(path).stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -1,9 +1,12 @@
 # Everything a user or a developer runs. `make help` lists it.
 
-PYTHON ?= python3
-PORT ?= 8080
-HOST ?= 127.0.0.1
-ARGS ?=
+# Set on the command line. The environment does not count: some shells export HOST.
+PYTHON := python3
+DIR :=
+PORT := 8080
+HOST := 127.0.0.1
+ARGS :=
+
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
@@ -20,8 +23,7 @@ help: ## list these targets
 
 install: $(VENV)/.installed ## leave .venv/bin/nasfeed
 
-serve: $(VENV)/.installed ## serve a directory: make serve DIR=/some/dir [PORT=8080] [HOST=127.0.0.1]
-	@test -n "$(DIR)" || { echo 'make serve: say which directory: make serve DIR=/some/dir' >&2; exit 2; }
+serve: dir-given $(VENV)/.installed ## serve a directory: make serve DIR=/some/dir [PORT=8080] [HOST=127.0.0.1]
 	@exec $(BIN)/nasfeed serve --host "$(HOST)" --port "$(PORT)" $(ARGS) -- "$(DIR)"
 
 test: $(VENV)/.installed-dev ## run the tests: make test [ARGS="-k name"]
@@ -50,6 +52,10 @@ lock: ## renew the locked versions and hashes; needs uv
 clean: ## remove everything that make made
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: dir-given
+dir-given:
+	@test -n "$(DIR)" || { echo 'Say which directory: make serve DIR=/some/dir' >&2; exit 2; }
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

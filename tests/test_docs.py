@@ -56,7 +56,7 @@ def test_make_has_every_target_that_is_named() -> None:
 
 def test_make_help_lists_every_target() -> None:
     makefile = (PROJECT / "Makefile").read_text()
-    phony = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)[0].split()
+    phony = re.findall(r"^\.PHONY: (help.*)$", makefile, re.MULTILINE)[0].split()
     shown = subprocess.run(
         ["make", "help"], check=True, capture_output=True, text=True, cwd=PROJECT
     )

@@ -1,0 +1,176 @@
+"""Watch directories and serve their changes over HTTP until stopped.
+
+The first scan of a directory is followed by a back-fill of hashes, types and dimensions. The feed
+answers as soon as the first scan is done; on a restart at once. SIGTERM and Ctrl-C stop the server
+within two seconds; nothing that was served is lost, whatever happens.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from importlib import metadata
+from typing import Any
+
+import uvloop
+
+from api.app import Access, Dependencies, create_app
+from api.connections import Connections
+from api.limits import Limits
+from api.server import Address, ListenError, serve
+from eventlog.clock import SystemClock
+from tools import config as configuration
+from tools import control, logs
+from tools.compose import System
+from tools.config import Config
+from tools.control import Arguments, Report
+from tools.errors import OperatorError
+from tools.progress import Progress, Step
+
+POLL_SECONDS = 0.2
+"""How often progress is looked at, and whether the log still works."""
+
+_log = logging.getLogger("nasfeed")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    configuration.add_serve_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until a signal comes.
+
+    Raises:
+        OperatorError: the configuration is wrong, or the address cannot be had.
+        LogError: the database cannot be used, or has failed.
+    """
+    config = configuration.serve_config(arguments)
+    clock = SystemClock()
+    progress = Progress(sys.stderr, clock)
+    logs.configure(config.log_level, config.log_path, progress)
+    system = System(config, clock)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(config, system, progress))
+    finally:
+        progress.clear()
+        system.stop()
+    if system.log.failure is not None:
+        raise system.log.failure
+    _log.info("stopped at position %d", system.log.head)
+    return 0
+
+
+async def _serve(config: Config, system: System, progress: Progress) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    _log.info("database %s", config.database)
+    for name in system.start():
+        _log.warning("root %s is no longer configured: its nodes were removed", name)
+    version = metadata.version("nasfeed")
+    app = create_app(
+        Dependencies(
+            log=system.reader,
+            readiness=system.readiness,
+            status=lambda: system.status(version),
+            version=version,
+        ),
+        Access(host_names=config.hosts, token=config.token),
+    )
+    async with (
+        control.serving(config.database, _commands(system)),
+        _watched(system, progress, stop),
+    ):
+        connections = Connections(_limits(config))
+        try:
+            await serve(app, config.host, config.port, stop, _announce, connections)
+        except ListenError as error:
+            raise OperatorError(str(error)) from error
+
+
+def _announce(addresses: list[Address]) -> None:
+    for host, port in addresses:
+        _log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+
+
+def _limits(config: Config) -> Limits:
+    given = config.limits
+    return Limits(
+        receive_seconds=given.request_seconds,
+        address_connections_max=given.connections_per_client,
+        connections_max=given.connections,
+    )
+
+
+@contextlib.asynccontextmanager
+async def _watched(system: System, progress: Progress, stop: asyncio.Event) -> AsyncIterator[None]:
+    """Show progress, and stop the server when the log has failed."""
+
+    async def watch() -> None:
+        while system.log.failure is None:
+            _show(system, progress)
+            await asyncio.sleep(POLL_SECONDS)
+        stop.set()
+
+    task = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def _show(system: System, progress: Progress) -> None:
+    scanning = [o.status for o in system.observers if o.status.state == "scanning"]
+    described = system.describer.status
+    if scanning and any(not state.scanned for state in scanning):
+        progress.show(Step("scanning", "entries", sum(state.entries for state in scanning)))
+    elif described.pending:
+        done = described.done
+        progress.show(Step("metadata", "files", done, done + described.pending))
+    else:
+        progress.clear()
+
+
+def _commands(system: System) -> dict[str, Callable[[Arguments, Report], Any]]:
+    async def rehash(_: Arguments, report: Report) -> dict[str, Any]:
+        return await rehash_all(system, report)
+
+    async def confirm_removal(arguments: Arguments, _: Report) -> dict[str, Any]:
+        name = str(arguments.get("root", ""))
+        for observer in system.observers:
+            if observer.root.name == name:
+                observer.accept()
+                return {"root": name}
+        known = ", ".join(observer.root.name for observer in system.observers)
+        raise OperatorError(f"there is no root {name!r}; the roots are: {known}")
+
+    return {"rehash": rehash, "confirm-removal": confirm_removal}
+
+
+async def rehash_all(system: System, report: Report) -> dict[str, Any]:
+    """Hash what was skipped or has failed, and wait until all is done.
+
+    Args:
+        system: a running one.
+        report: told how far it is.
+
+    Returns:
+        How many files were described, and how many of them failed.
+    """
+    before = system.describer.status
+    total = await asyncio.to_thread(system.count_unhashed)
+    system.describer.rehash()
+    while not system.describer.idle:
+        done = system.describer.status.done - before.done
+        report(Step("hashing", "files", done, max(total, done)))
+        await asyncio.sleep(POLL_SECONDS)
+    after = system.describer.status
+    return {"files": after.done - before.done, "failed": after.failed - before.failed}

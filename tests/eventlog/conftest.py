@@ -4,7 +4,10 @@ from pathlib import Path
 import pytest
 
 from eventlog.log import Log
+from tests import profiles
 from tests.eventlog.helpers import FakeClock, sound_log
+
+profiles.register()
 
 
 @pytest.fixture

@@ -1,0 +1,145 @@
+import http.client
+import json
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from eventlog.clock import SystemClock
+from tests.tools.server_process import Server, eventually, running
+from tools import cli
+
+Capture = pytest.CaptureFixture[str]
+
+STOP_SECONDS = 20.0
+"""Two seconds are promised; a machine with much else to do gets more."""
+
+
+@pytest.fixture
+def media(tmp_path: Path) -> Path:
+    media = tmp_path / "media"
+    (media / "sub").mkdir(parents=True)
+    (media / "sub" / "a.txt").write_text("a")
+    return media
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "log.db"
+
+
+@pytest.fixture
+def server(media: Path, database: Path) -> Iterator[Server]:
+    with running(str(media), "--port", "0", "--db", str(database)) as server:
+        eventually(lambda: {"sub", "a.txt"} <= server.names())
+        yield server
+
+
+def test_what_happens_to_files_is_served(server: Server, media: Path) -> None:
+    (media / "new.txt").write_text("new")
+    eventually(lambda: "new.txt" in server.names())
+    (media / "sub" / "a.txt").unlink()
+    eventually(lambda: "a.txt" not in server.names())
+    assert server.end() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_stops_soon_with_open_connections(server: Server, number: signal.Signals) -> None:
+    parts = urlsplit(server.url)
+    idle = http.client.HTTPConnection(parts.hostname or "", parts.port)
+    idle.request("GET", "/api/v1/cursor")
+    idle.getresponse().read()
+    halfway = socket.create_connection((parts.hostname or "", parts.port or 0))
+    halfway.sendall(b"GET /api/v1/cur")
+    clock = SystemClock()
+    began = clock.monotonic()
+    assert server.end(number) == 0
+    assert clock.monotonic() - began < STOP_SECONDS
+    idle.close()
+    halfway.close()
+
+
+def test_nothing_is_left_behind(server: Server, database: Path) -> None:
+    server.end()
+    assert not Path(f"{database}.control").exists()
+    assert "Traceback" not in "".join(server.lines)
+
+
+def test_a_second_server_on_the_same_database_is_refused(
+    server: Server, media: Path, database: Path
+) -> None:
+    with running(str(media), "--port", "0", "--db", str(database)) as second:
+        assert second.process.wait(60) == 1
+    assert len(second.lines) == 1
+    assert "another nasfeed is using this database" in second.lines[0]
+    assert server.get("/api/v1/cursor")[0] == 200
+
+
+def test_a_port_that_is_taken_is_one_line(server: Server, tmp_path: Path, media: Path) -> None:
+    port = server.url.rpartition(":")[2]
+    with running(str(media), "--port", port, "--db", f"{tmp_path}/other.db") as second:
+        assert second.process.wait(60) == 1
+    assert "Traceback" not in "".join(second.lines)
+    assert second.lines[-1].startswith("nasfeed: ")
+    assert f"port {port}" in second.lines[-1]
+
+
+def test_the_commands_work_beside_it(
+    server: Server, media: Path, database: Path, capsys: Capture
+) -> None:
+    (media / "new.txt").write_text("new")
+    eventually(lambda: "new.txt" in server.names())
+    assert cli.main(["check", "--db", str(database)]) == 0
+    assert cli.main(["replay", "--db", str(database), "--check"]) == 0
+    assert cli.main(["replay", "--db", str(database)]) == 0
+    assert cli.main(["rehash", "--db", str(database)]) == 0
+    capsys.readouterr()
+    assert cli.main(["dump", "--db", str(database), "--path", str(media / "new.txt")]) == 0
+    assert "created    " in capsys.readouterr().out
+    assert cli.main(["follow", server.url, "--from", "0", "--once", "--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert str(media.resolve() / "new.txt") in [line["path"] for line in lines]
+    assert cli.main(["confirm-removal", "nonsense", "--db", str(database)]) == 1
+    assert "the roots are: media" in capsys.readouterr().err
+
+
+def test_it_goes_on_after_a_kill(server: Server, media: Path, database: Path) -> None:
+    _, before = server.get("/api/v1/changes?cursor=0")
+    server.end(signal.SIGKILL)
+    (media / "meanwhile").write_text("")
+    with running(str(media), "--port", "0", "--db", str(database)) as again:
+        eventually(lambda: "meanwhile" in again.names())
+        status, after = again.get(f"/api/v1/changes?cursor={before['cursor']}")
+        assert status == 200
+        assert after["log_id"] == before["log_id"]
+        assert "sub" not in [change["node"]["name"] for change in after["changes"]]
+
+
+def test_the_database_is_never_part_of_the_feed(media: Path) -> None:
+    database = media / "sub" / "log.db"
+    log_file = media / "server.log"
+    config = media.parent / "server.yaml"
+    config.write_text(
+        f"host: 127.0.0.1\nport: 0\ndatabase_url: {database}\nlog_path: {log_file}\n"
+        f"watches:\n  media: {media}\nwatcher:\n  backend: inotify\n"
+    )
+    with running("--config", str(config)) as server:
+        # It says where it listens in its log, which is not read here.
+        eventually(lambda: log_file.exists() and "listening on" in log_file.read_text())
+        server.url = log_file.read_text().partition("listening on ")[2].split()[0]
+        (media / "x").write_text("")
+        eventually(lambda: "x" in server.names())
+        assert server.names() == {"media", "sub", "a.txt", "x"}
+
+
+def test_a_faulty_configuration_is_one_line(tmp_path: Path) -> None:
+    config = tmp_path / "server.yaml"
+    config.write_text("prot: 80\n")
+    with running("--config", str(config)) as server:
+        assert server.process.wait(60) == 1
+    assert server.lines == [
+        f"nasfeed: {config}:1: unknown key prot; did you mean port?\n",
+    ]

@@ -42,11 +42,11 @@ class Connections:
     connections shut nobody out. Only when all are busy is the new one refused.
 
     Args:
-        limits: how many there may be.
+        limits: how many there may be, and what else each may cost.
     """
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
         self._all: dict[Connection, None] = {}
         self._by_address: dict[str, dict[Connection, None]] = {}
 
@@ -59,9 +59,9 @@ class Connections:
     def admit(self, connection: Connection) -> bool:
         """Add a connection if there is room for it, or room can be made."""
         same = self._by_address.get(connection.address, {})
-        if len(same) >= self._limits.address_connections_max and not self._make_room(same):
+        if len(same) >= self.limits.address_connections_max and not self._make_room(same):
             return False
-        if len(self._all) >= self._limits.connections_max and not self._make_room(self._all):
+        if len(self._all) >= self.limits.connections_max and not self._make_room(self._all):
             return False
         self._all[connection] = None
         self._by_address.setdefault(connection.address, {})[connection] = None

@@ -16,7 +16,6 @@ from uvicorn.server import ServerState
 from api.answers import JSON_TYPE, Answer, problem
 from api.asgi import Headers, QuickApplication
 from api.connections import Connections
-from api.limits import Limits
 
 _VERSIONS: Final = ("1.1", "1.0")
 _FIELD_OVERHEAD: Final = 4  # ": " and the line's end
@@ -27,21 +26,19 @@ class State(ServerState):
     """What the connections of one server share.
 
     Args:
-        limits: of each and of all.
+        places: who has a connection, and the limits.
         app: the application, which can answer some requests at once.
 
     Attributes:
-        places: who has a connection.
         now: the loop's clock at the last tick, seconds.
         ok_head: all but the length of the head of a good answer that is sent at once.
         empty: set when the last connection closes.
     """
 
-    def __init__(self, limits: Limits, app: QuickApplication) -> None:
+    def __init__(self, places: Connections, app: QuickApplication) -> None:
         super().__init__()
-        self.limits = limits
         self.app = app
-        self.places = Connections(limits)
+        self.places = places
         self.empty = asyncio.Event()
         self.now = 0.0
         self.ok_head = b""
@@ -49,7 +46,7 @@ class State(ServerState):
     @property
     def tick_seconds(self) -> float:
         """How often deadlines are looked at."""
-        return min(1.0, self.limits.receive_seconds / 10)
+        return min(1.0, self.places.limits.receive_seconds / 10)
 
     def tick(self, now: float, date: str) -> None:
         """Close the connections whose time is up.
@@ -99,7 +96,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.access_log = config.access_log
         self.address = ""
         self.served = 0
-        self._limits = server_state.limits
+        self._limits = server_state.places.limits
         self._stage = _Stage.HEAD
         self._since = server_state.now
         self._fed = 0  # bytes since the last request ended

@@ -16,12 +16,14 @@ from uvicorn import Config
 from uvicorn.lifespan.on import LifespanOn
 
 from api.asgi import QuickApplication, Receive, Scope, Send
+from api.connections import Connections
 from api.limits import Limits
 from api.protocol import GuardedProtocol, State
 
 Address = tuple[str, int]
 
 _BACKLOG: Final = 1_024
+_PARTING_SECONDS: Final = 0.1
 _REASONS: Final = {
     errno.EADDRINUSE: "another program is using this port; stop it, or give another --port",
     errno.EACCES: "this port is for the administrator only; give a --port above 1023",
@@ -73,10 +75,9 @@ async def serve(
     port: int,
     stop: asyncio.Event,
     ready: Callable[[list[Address]], None],
-    *,
-    limits: Limits | None = None,
+    connections: Connections | None = None,
 ) -> None:
-    """Serve until stopped; then every request has `limits.stop_seconds` to end.
+    """Serve until stopped; then every request has `stop_seconds` of the limits to end.
 
     Args:
         app: what is served.
@@ -84,16 +85,16 @@ async def serve(
         port: to listen on; 0 takes a free one.
         stop: set by the caller to end this.
         ready: called once with the addresses listened on, when requests are answered.
-        limits: what one client may cost.
+        connections: shows who is connected, and holds the limits.
 
     Raises:
         ListenError: it cannot listen there.
         StartError: the application did not start.
     """
-    limits = limits or Limits()
+    places = Connections() if connections is None else connections
     interruptible = _Interruptible(app)
-    state = State(limits, app)
-    config = _config(interruptible, limits)
+    state = State(places, app)
+    config = _config(interruptible, places.limits)
     async with _lifespan(config) as app_state:
         loop = asyncio.get_running_loop()
         state.tick(loop.time(), formatdate(usegmt=True))
@@ -107,7 +108,7 @@ async def serve(
         finally:
             interruptible.is_stopping = True
             listener.close()
-            await _close_connections(state, limits.stop_seconds)
+            await _close_connections(state, places.limits.stop_seconds)
             ticker.cancel()
             await listener.wait_closed()
 
@@ -169,8 +170,9 @@ async def _close_connections(state: State, grace_seconds: float) -> None:
             await asyncio.wait_for(state.empty.wait(), grace_seconds)
     for connection in tuple(state.connections):
         connection.transport.abort()
-    await asyncio.sleep(0)  # aborted connections learn of it in the next round of the loop
-    tasks = tuple(state.tasks)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    if tasks := tuple(state.tasks):
+        # Requests that listen for the client's leaving end by themselves now.
+        _, lasting = await asyncio.wait(tasks, timeout=_PARTING_SECONDS)
+        for task in lasting:
+            task.cancel()
+        await asyncio.gather(*lasting, return_exceptions=True)

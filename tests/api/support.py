@@ -7,11 +7,13 @@ import json
 import socket
 import stat
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from api.app import Access, Dependencies, create_app
 from api.asgi import QuickApplication
+from api.connections import Connections
 from api.limits import Limits
 from api.server import Address, serve
 from api.status import LogStatus, MetadataStatus, Progress, Readiness, Status, WatchStatus
@@ -135,7 +137,7 @@ class Server:
 
     def __init__(self, app: QuickApplication, limits: Limits | None = None) -> None:
         self._app = app
-        self._limits = limits
+        self.connections = Connections(limits)
         self._listening = threading.Event()
         self._addresses: list[Address] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -161,11 +163,19 @@ class Server:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        await serve(self._app, "127.0.0.1", 0, self._stop, self._on_ready, limits=self._limits)
+        await serve(self._app, "127.0.0.1", 0, self._stop, self._on_ready, self.connections)
 
     def _on_ready(self, addresses: list[Address]) -> None:
         self._addresses = addresses
         self._listening.set()
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait, looking now and then."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        pause = threading.Event()
+        while not condition():
+            assert time.monotonic() < deadline, "it did not come about"
+            pause.wait(0.005)
 
     def stop(self) -> None:
         """Stop it and wait; fails if it ended with an error."""

@@ -1,8 +1,11 @@
 """Rebuilds the projections from the log, and proves that what is stored equals the rebuilt."""
 
-from collections.abc import Iterator, Sequence
-from itertools import zip_longest
-from typing import NamedTuple
+import contextlib
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 import apsw
 
@@ -16,6 +19,8 @@ FOLDS: tuple[Fold, ...] = (TreeFold(),)
 
 DIFFERENCES_MAX = 20
 """More are counted but not kept: one is enough to say that something is wrong."""
+
+Row = tuple[Any, ...]
 
 
 class Difference(NamedTuple):
@@ -78,20 +83,18 @@ def compare(connection: apsw.Connection, folds: Sequence[Fold] = FOLDS) -> Compa
     Returns:
         The result; `different` is 0 when all is well.
     """
-    replayed = apsw.Connection("")
     differences: list[Difference] = []
     rows = different = 0
-    with connection, replayed:
+    with contextlib.closing(apsw.Connection("")) as replayed, connection, replayed:
         schema.create_tables(replayed, folds)
         events = schema.fold_all(connection, replayed, folds)
         for table in (table for fold in folds for table in fold.tables):
-            for stored, expected in zip_longest(_rows(connection, table), _rows(replayed, table)):
+            for stored, expected in _paired(_rows(connection, table), _rows(replayed, table)):
                 rows += 1
                 if stored != expected:
                     different += 1
                     differences.append(Difference(table, stored, expected))
                     del differences[DIFFERENCES_MAX:]
-    replayed.close()
     return Comparison(events, rows, differences, different)
 
 
@@ -102,7 +105,19 @@ def table_rows(
     return {table: list(_rows(connection, table)) for fold in folds for table in fold.tables}
 
 
-def _rows(connection: apsw.Connection, table: str) -> Iterator[tuple[object, ...]]:
+def _paired(stored: Iterable[Row], replayed: Iterable[Row]) -> Iterator[tuple[Row | None, ...]]:
+    """Pair the rows of two tables by primary key, so that a missing row is one difference."""
+    merged = heapq.merge(
+        ((row[0], 0, row) for row in stored),
+        ((row[0], 1, row) for row in replayed),
+        key=itemgetter(0, 1),
+    )
+    for _, group in groupby(merged, key=itemgetter(0)):
+        pair = {side: row for _, side, row in group}
+        yield pair.get(0), pair.get(1)
+
+
+def _rows(connection: apsw.Connection, table: str) -> Iterator[Row]:
     columns = [row[1] for row in fetch(connection, "select * from pragma_table_info(?)", (table,))]
     # Names of the program's own tables and columns; the first column is the primary key.
     query = f'select {", ".join(columns)} from "{table}" order by {columns[0]}'  # noqa: S608

@@ -7,6 +7,8 @@ import resource
 import signal
 from pathlib import Path
 
+from watcher.metadata.landlock import forbid_changes
+
 _PR_SET_PDEATHSIG = 1
 """prctl(2), include/uapi/linux/prctl.h."""
 _IOPRIO_SET = {"x86_64": 251, "aarch64": 30, "armv7l": 314, "riscv64": 30, "i686": 289}
@@ -26,7 +28,8 @@ def address_space_bytes() -> int:
 def confine(parent: int, memory_bytes: int) -> None:
     """Bind this process to its parent's life, to little memory and to low priority.
 
-    It cannot write to any file from then on: promised, and here the kernel sees to it.
+    It cannot change any file from then on: promised, and here the kernel sees to it; with
+    Landlock, or at least with a limit of 0 on what may be written.
 
     Args:
         parent: process id of the pool.
@@ -42,6 +45,7 @@ def confine(parent: int, memory_bytes: int) -> None:
     _lower_io_priority()
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, 0)
+    forbid_changes()
     _limit(resource.RLIMIT_AS, address_space_bytes() + memory_bytes)
 
 

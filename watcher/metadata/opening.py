@@ -1,10 +1,15 @@
 """Opens exactly the file that a task means, and nothing else."""
 
+import errno
 import os
 import stat
 
 from watcher.metadata.task import Task
 
+_PATH_BYTES_MAX = 4095
+"""PATH_MAX without the zero byte (limits.h)."""
+_GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ESTALE})
+_ENTER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY
 
@@ -40,15 +45,36 @@ def open_same(task: Task) -> int:
         OSError: it may not or cannot be opened.
     """
     try:
-        look = os.open(task.path, _LOOK)
-    except (FileNotFoundError, NotADirectoryError):
-        raise ChangedError from None
+        look = _look(task.path)
+    except OSError as error:
+        if error.errno in _GONE:
+            raise ChangedError from None
+        raise
     try:
         if not is_same(task, os.fstat(look)):
             raise ChangedError
         return _open_for_reading(f"/proc/self/fd/{look}")
     finally:
         os.close(look)
+
+
+def _look(path: bytes) -> int:
+    """Open a path as a mere place; in steps if it is too long for one system call."""
+    directory: int | None = None
+    try:
+        while len(path) > _PATH_BYTES_MAX:
+            cut = path.rindex(b"/", 0, _PATH_BYTES_MAX)
+            deeper = os.open(path[:cut], _ENTER, dir_fd=directory)
+            _close(directory)
+            directory, path = deeper, path[cut + 1 :]
+        return os.open(path, _LOOK, dir_fd=directory)
+    finally:
+        _close(directory)
+
+
+def _close(fd: int | None) -> None:
+    if fd is not None:
+        os.close(fd)
 
 
 def _open_for_reading(path: str) -> int:

@@ -3,6 +3,7 @@
 import logging
 import os
 import selectors
+import threading
 from collections.abc import Iterator, Sequence
 
 from eventlog.clock import Clock, SystemClock
@@ -56,6 +57,7 @@ class ProbePool:
         self._failures = 0
         self._start_after = 0.0
         self._closed = False
+        self._closing = threading.Lock()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._wake, selectors.EVENT_READ)
@@ -105,14 +107,20 @@ class ProbePool:
         return finished
 
     def wake(self) -> None:
-        """Make a waiting `collect`, or the next one, return at once. Any thread may call it."""
-        os.eventfd_write(self._wake, 1)
+        """Make a waiting `collect`, or the next one, return at once.
+
+        Any thread may call it, after `close` too.
+        """
+        with self._closing:  # never write to a descriptor that by now is another file's
+            if not self._closed:
+                os.eventfd_write(self._wake, 1)
 
     def close(self) -> None:
         """Kill the workers and forget what they were doing. Takes less than a second."""
-        if self._closed:
-            return
-        self._closed = True
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
         for worker in self._workers:
             worker.kill()
         deadline = self._clock.monotonic() + _CLOSE_SECONDS

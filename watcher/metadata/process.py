@@ -140,12 +140,14 @@ class WorkerProcess:
             Outcomes, and whether it still lives. One that writes nonsense is killed.
         """
         alive = self._read()
+        outcomes: list[Outcome] = []
         try:
-            return self._take(), alive
+            self._take(outcomes)
         except (ValueError, msgspec.MsgspecError) as error:
             self._noise = f"it wrote nonsense: {error}"
             self._process.kill()
-            return [], False
+            alive = False
+        return outcomes, alive
 
     def _read(self) -> bool:
         try:
@@ -155,8 +157,7 @@ class WorkerProcess:
             return True
         return False
 
-    def _take(self) -> list[Outcome]:
-        outcomes: list[Outcome] = []
+    def _take(self, outcomes: list[Outcome]) -> None:
         for body in take_frames(self._received):
             self._ready = True
             for outcome in decode_outcomes(body):
@@ -165,7 +166,6 @@ class WorkerProcess:
                 self.works.popleft()
                 self._answered += 1
                 outcomes.append(outcome)
-        return outcomes
 
     def bury(self) -> Death:
         """Reap a worker that has ended, or is just about to.
@@ -182,11 +182,13 @@ class WorkerProcess:
         return Death(self._ready, max(0, -code), self._noise or _cause(code), stage, culprit, works)
 
     def _reap(self) -> int:
-        try:
-            return self._process.wait(_REAP_SECONDS)
-        except subprocess.TimeoutExpired:  # it closed its output and lives on
-            self._process.kill()
-            return self._process.wait()
+        """Return its exit code; one that does not end is killed, then given up."""
+        for _ in range(2):
+            try:
+                return self._process.wait(_REAP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+        return -signal.SIGKILL
 
     def kill(self) -> None:
         """End it at once; `free` is to follow."""

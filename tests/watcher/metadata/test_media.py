@@ -223,10 +223,18 @@ def test_a_cut_off_video_keeps_hash_and_type(probe: Probe, task_of: TaskOf, tmp_
     assert len(outcome.hash) == 16
 
 
-def test_svg_never_reaches_mediainfo(tmp_path: Path) -> None:
-    content = b'<svg xmlns="http://www.w3.org/2000/svg" width="5" height="6"></svg>'
-    mime, _ = _ours(tmp_path / "a.svg", content)
-    assert mime == "image/svg+xml"
+@pytest.mark.parametrize(
+    ("content", "mime"),
+    [
+        (b'<svg xmlns="http://www.w3.org/2000/svg" width="5" height="6"></svg>', "image/svg+xml"),
+        (b'/* XPM */\nstatic char *a[] = {\n"1 1 1 1",\n"a c #000",\n"a"};\n', "image/x-xpixmap"),
+    ],
+    ids=["svg", "xpm"],
+)
+def test_what_mediainfo_does_not_know_never_reaches_it(
+    content: bytes, mime: str, tmp_path: Path
+) -> None:
+    assert _ours(tmp_path / "a", content) == (mime, None)
     assert not wants_media(mime)
     assert _peer(content) is None
 

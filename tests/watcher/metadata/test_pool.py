@@ -82,6 +82,31 @@ def test_without_work_no_process_runs(make_pool: MakePool) -> None:
     assert pool.worker_pids == []
 
 
+def test_wake_after_close_does_nothing(make_pool: MakePool) -> None:
+    pool = make_pool(1)
+    pool.close()
+    pool.wake()
+
+
+def test_idle_workers_end_but_for_one(
+    make_pool: MakePool,
+    task_of: TaskOf,
+    run_all: RunAll,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("watcher.metadata.pool._IDLE_SECONDS", 0.01)
+    for number in range(100):
+        (tmp_path / str(number)).write_bytes(b"x")
+    tasks = [task_of(tmp_path / str(number), number) for number in range(100)]
+    pool = make_pool(3)
+    run_all(pool, tasks)
+    assert len(pool.worker_pids) == 3
+    while len(pool.worker_pids) > 1:
+        assert pool.collect(0.1) == []
+    assert run_all(pool, tasks)[99].status == Status.DONE
+
+
 def test_collect_returns_after_its_timeout(make_pool: MakePool) -> None:
     assert make_pool(1).collect(0.01) == []
 

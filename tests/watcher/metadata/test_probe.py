@@ -81,6 +81,34 @@ def test_names_are_bytes(probe: Probe, task_of: TaskOf, tmp_path: Path, name: by
     assert (outcome.status, outcome.mime, outcome.width) == (Status.DONE, "image/png", 5)
 
 
+def test_a_path_longer_than_a_system_call_takes_is_described(probe: Probe, tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path)
+    directory = os.open(path, os.O_RDONLY)
+    for _ in range(40):
+        name = b"d" * 250
+        os.mkdir(name, dir_fd=directory)
+        deeper = os.open(name, os.O_RDONLY, dir_fd=directory)
+        os.close(directory)
+        directory, path = deeper, path + b"/" + name
+    fd = os.open(b"leaf", os.O_WRONLY | os.O_CREAT, 0o600, dir_fd=directory)
+    os.write(fd, b"text\n")
+    found = os.fstat(fd)
+    os.close(fd)
+    os.close(directory)
+    task = Task(
+        number=1,
+        path=path + b"/leaf",
+        ino=found.st_ino,
+        size=found.st_size,
+        mtime_ns=found.st_mtime_ns,
+        ctime_ns=found.st_ctime_ns,
+        want_hash=True,
+    )
+    assert (probe(task).status, probe(task).mime) == (Status.DONE, "text/plain")
+    other = msgspec.structs.replace(task, path=path + b"/other")
+    assert probe(other).status == Status.CHANGED
+
+
 @pytest.mark.parametrize("field", ["ino", "size", "mtime_ns", "ctime_ns"])
 def test_another_version_than_the_one_meant_is_changed(
     probe: Probe, task_of: TaskOf, tmp_path: Path, field: str

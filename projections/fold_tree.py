@@ -67,6 +67,14 @@ def _row(record: Record, state: State) -> Row:
         state.parent,
         state.name,
         state.fs,
-        state.ino,
+        signed(state.ino),
         content,
     )
+
+
+def signed(inode: int) -> int:
+    """Return an inode number as SQLite can hold it: its integers have a sign, inodes do not.
+
+    Filesystems that join others (mergerfs, for one) use all 64 bits.
+    """
+    return inode if inode < 2**63 else inode - 2**64

@@ -9,6 +9,7 @@ import apsw
 from eventlog import codec
 from eventlog.connection import fetch
 from eventlog.events import SUPER_ROOT, Content, Event, Removed, State
+from projections.fold_tree import signed
 
 _FIELDS = (
     "select n.number, n.position, e.record from nodes n join events e on e.position = n.position"
@@ -102,7 +103,7 @@ class Tree:
 
     def by_file(self, fs: int, ino: int) -> list[Node]:
         """Return the nodes of a file, oldest first: more than one when it has hard links."""
-        return list(self._nodes(BY_FILE, ino, fs))
+        return list(self._nodes(BY_FILE, signed(ino), fs))
 
     def outstanding(self, content: Content, after: int, limit: int) -> list[Node]:
         """Return nodes whose content is pending, skipped or failed, in order of last change.

@@ -58,7 +58,7 @@ def states() -> st.SearchStrategy[State]:
         mtime_ns=INT64,
         ctime_ns=INT64,
         fs=INT64,
-        ino=INT64,
+        ino=st.integers(0, 2**64 - 1),
         uid=UINT32,
         gid=UINT32,
         nlink=UINT32,
@@ -134,6 +134,7 @@ class History:
 
 SHORT_NAMES = (b"a", b"b", b"c", b"\xff", b"a\n")
 FILESYSTEMS = (0, 7, -(2**63))
+INODES = (1, 2, 3, 4, 2**63, 2**64 - 1)
 TARGETS = (b"/", b"/srv/a", b"/srv/ab/")
 KINDS = ("create", "create", "modify", "move", "describe", "remove")
 
@@ -177,7 +178,7 @@ def _state(history: History, step: bytes) -> State:
         mtime_ns=0,
         ctime_ns=0,
         fs=FILESYSTEMS[step[5] % len(FILESYSTEMS)],
-        ino=1 + step[6] % 6,
+        ino=INODES[step[6] % len(INODES)],
         uid=0,
         gid=0,
         nlink=1,

@@ -8,7 +8,7 @@ from projections.tree import Node, Tree
 from tests.eventlog.helpers import directory_state, file_state, root_state
 from tests.model import OUTSTANDING, Model
 from tests.projections.memory import holding, store
-from tests.strategies import histories
+from tests.strategies import INODES, histories
 
 LIMITS = st.integers(1, 5)
 
@@ -59,7 +59,7 @@ def test_pages_of_children_hold_each_name_once_and_in_order(
 def test_files_are_found_by_identity_the_oldest_first(records: list[Record]) -> None:
     tree, model = Tree(holding(records)), Model.of(records)
     for fs in {0, 7, -(2**63), 1}:
-        for ino in range(8):
+        for ino in (*INODES, 8):
             assert numbers(tree.by_file(fs, ino)) == model.by_file(fs, ino)
 
 

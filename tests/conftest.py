@@ -3,14 +3,10 @@
 import os
 
 import pytest
-from hypothesis import HealthCheck, settings
 
-# No deadline: two slow cores must not fail a test. The failing example is printed, to be kept.
-settings.register_profile(
-    "quick", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.register_profile("thorough", settings.get_profile("quick"), max_examples=5_000)
-settings.load_profile("quick")
+from tests import profiles
+
+profiles.register()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

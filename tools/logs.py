@@ -50,3 +50,6 @@ def configure(level: str, path: str | None, progress: Progress) -> None:
         raise OperatorError(f"log_path {path}: {error.strerror}; give another file") from error
     handler.setFormatter(_OneLine(_FORMAT))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    if level != "debug":
+        # It announces its own start and end, which an operator has no use for.
+        logging.getLogger("uvicorn").setLevel(logging.WARNING)

@@ -1,5 +1,6 @@
 """The open connections of the server: how many there may be, and which one gives way."""
 
+import resource
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
@@ -43,10 +44,16 @@ class Connections:
 
     Args:
         limits: how many there may be, and what else each may cost.
+
+    Attributes:
+        room: how many there may be in all: never more than half of the file descriptors that the
+            process may have, for without descriptors nobody could connect, and no file be read.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.room = min(self.limits.connections_max, descriptors // 2)
         self._all: dict[Connection, None] = {}
         self._by_address: dict[str, dict[Connection, None]] = {}
 
@@ -61,7 +68,7 @@ class Connections:
         same = self._by_address.get(connection.address, {})
         if len(same) >= self.limits.address_connections_max and not self._make_room(same):
             return False
-        if len(self._all) >= self.limits.connections_max and not self._make_room(self._all):
+        if len(self._all) >= self.room and not self._make_room(self._all):
             return False
         self._all[connection] = None
         self._by_address.setdefault(connection.address, {})[connection] = None

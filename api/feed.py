@@ -1,13 +1,12 @@
 """The feed: what each of its requests is answered. Who carries the answer, this module ignores."""
 
-import asyncio
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from api import query
 from api.answers import Answer, problem
 from api.encode import iso_time, page_json, shown, to_json
+from api.pages import Pages, Reading
 from api.ports import AskReadiness, FeedLog
 from api.wire import Changes, Cursor, Gone, NodePath, NotReady, Root
 from eventlog.events import SUPER_ROOT
@@ -17,9 +16,6 @@ RETRY_SECONDS: Final = "2"
 """When a client should ask again while the first scan runs."""
 
 RESYNC: Final = "/api/v1/changes?cursor=0"
-
-READERS: Final = 2
-"""Threads that read pages; encoding holds the interpreter anyway, so more would not be faster."""
 
 
 class Feed:
@@ -34,14 +30,14 @@ class Feed:
         self._log = log
         self._readiness = readiness
         self._ready = False
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="feed-reader")
+        self._pages = Pages(self._read, log.head)
         self._cursor = (-1, Answer(b""))
         self._end = (-1, Answer(b""))
         self._root: Answer | None = None
 
     def close(self) -> None:
         """Let the reading threads end."""
-        self._readers.shutdown(wait=False, cancel_futures=True)
+        self._pages.close()
 
     def cursor(self) -> Answer:
         """Answer where the log ends; touches no database."""
@@ -112,18 +108,17 @@ class Feed:
         end = self.at_end()
         if end is not None and end[0] == asked.cursor:
             return end[1]
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._page, asked)
+        return await self._pages.page(asked)
 
-    def _page(self, asked: query.ChangesQuery) -> Answer:
+    def _read(self, asked: query.ChangesQuery) -> Reading:
         page = self._log.changes(asked.cursor, asked.limit)
         # The database decides, not the head in memory: that one follows a moment after a commit,
         # and a client may hold a cursor from just that moment.
         if page.cursor < asked.cursor:
-            return self._gone("cursor_ahead", page.cursor)
+            return Reading(self._gone("cursor_ahead", page.cursor))
         log = self._log
-        return Answer(
-            page_json(page.cursor, page.rows, log.log_id, log.ids, has_more=page.has_more)
-        )
+        body = page_json(page.cursor, page.rows, log.log_id, log.ids, has_more=page.has_more)
+        return Reading(Answer(body), page.cursor if page.has_more else None)
 
     def _gone(self, error: str, head: int) -> Answer:
         gone = Gone(

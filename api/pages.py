@@ -1,0 +1,97 @@
+"""Reads pages in threads, and the next page of a draining client before it is asked for.
+
+A client that drains the feed takes as long to digest a page as the server to make one. Done at the
+same time, a drain takes little more than the longer of the two.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, NamedTuple
+
+from api.answers import Answer
+from api.query import ChangesQuery
+
+READERS: Final = 2
+"""Threads; encoding holds the interpreter anyway, so more would not be faster."""
+
+AHEAD_SECONDS: Final = 2.0
+"""How long a page that nobody asks for is kept."""
+
+
+class Reading(NamedTuple):
+    """A page that was read.
+
+    Attributes:
+        answer: the page, encoded, or the refusal.
+        more_from: the cursor of the next page, or None when there is none.
+    """
+
+    answer: Answer
+    more_from: int | None = None
+
+
+class _Ahead(NamedTuple):
+    asked: ChangesQuery
+    head: int
+    reading: asyncio.Future[Reading]
+
+
+class Pages:
+    """The pages of one feed; used on the event loop's thread.
+
+    Args:
+        read: reads and encodes a page; called in a thread.
+        head: the last position of the log. While it is the same, a page is too.
+    """
+
+    def __init__(self, read: Callable[[ChangesQuery], Reading], head: Callable[[], int]) -> None:
+        self._read = read
+        self._head = head
+        self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="feed-reader")
+        self._busy = 0
+        self._ahead: _Ahead | None = None
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Let the threads end."""
+        self._ahead, self._is_closed = None, True
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def page(self, asked: ChangesQuery) -> Answer:
+        """Return a page, from memory if it was read ahead and is still true."""
+        ahead, self._ahead = self._ahead, None
+        reading = ahead.reading if ahead and self._serves(ahead, asked) else self._submit(asked)
+        answer, more_from = await reading
+        if more_from is not None:
+            # Not before this answer is written: reading would keep it waiting.
+            following = asked._replace(cursor=more_from)
+            asyncio.get_running_loop().call_soon(self._read_ahead, following)
+        return answer
+
+    def _serves(self, ahead: _Ahead, asked: ChangesQuery) -> bool:
+        has_failed = ahead.reading.done() and ahead.reading.exception() is not None
+        return ahead.asked == asked and ahead.head == self._head() and not has_failed
+
+    def _read_ahead(self, asked: ChangesQuery) -> None:
+        """Begin to read a page, unless another is being read."""
+        if self._busy or self._is_closed:
+            return
+        ahead = _Ahead(asked, self._head(), self._submit(asked))
+        self._ahead = ahead
+        asyncio.get_running_loop().call_later(AHEAD_SECONDS, self._forget, ahead)
+
+    def _forget(self, ahead: _Ahead) -> None:
+        if self._ahead is ahead:
+            self._ahead = None
+
+    def _submit(self, asked: ChangesQuery) -> asyncio.Future[Reading]:
+        self._busy += 1
+        reading = asyncio.get_running_loop().run_in_executor(self._threads, self._read, asked)
+        reading.add_done_callback(self._done)
+        return reading
+
+    def _done(self, reading: asyncio.Future[Reading]) -> None:
+        self._busy -= 1
+        if not reading.cancelled():
+            reading.exception()  # whoever waits is told; a page that nobody waits for is dropped

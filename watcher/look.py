@@ -9,6 +9,7 @@ from watcher.birth import birth_ns
 from watcher.filesystems import Filesystems
 from watcher.observation import Facts, Observation
 from watcher.reconcile import File
+from watcher.times import storable_ns
 
 NOTHING = Sign(0)
 
@@ -150,8 +151,8 @@ class Looker:
         return Facts(
             mode,
             found.st_size if file or target else 0,
-            found.st_mtime_ns,
-            found.st_ctime_ns,
+            storable_ns(found.st_mtime_ns),
+            storable_ns(found.st_ctime_ns),
             fs,
             found.st_ino,
             found.st_uid,

@@ -4,6 +4,7 @@ With the describer, the only code that appends events about files.
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from eventlog.events import SUPER_ROOT, Created, Modified, Moved, Reason, Removed
@@ -88,7 +89,7 @@ class Recorder:
         buried: list[Node] = []
         for start in range(0, len(doomed), BURIED_AT_ONCE):
             batch = doomed[start : start + BURIED_AT_ONCE]
-            buried += self._log.call(lambda tx, batch=batch: _bury(tx, batch, gone.reason, author))  # type: ignore[misc]  # mypy does not infer lambdas with defaults
+            buried += self._log.call(partial(_bury_below, gone=gone, numbers=batch, author=author))
         return buried
 
     def remove_root(self, node: Node, author: str) -> list[Node]:
@@ -184,12 +185,31 @@ def _attach(transaction: Transaction, name: bytes, path: bytes, facts: Facts, au
 
 def _doomed(tree: Tree, gone: Gone) -> list[int]:
     """Return what to bury: the node and all below it, if it still is where it was."""
-    node = tree.node(gone.node.number)
-    before = gone.node.state
-    if node is None or (node.state.parent, node.state.name) != (before.parent, before.name):
+    if not _is_where_it_was(tree, gone):
         return []
-    below = tree.descendants(node.number) if node.state.is_directory else []
-    return [*below, node.number]
+    number = gone.node.number
+    below = tree.descendants(number) if gone.node.state.is_directory else []
+    return [*below, number]
+
+
+def _is_where_it_was(tree: Tree, gone: Gone) -> bool:
+    node, before = tree.node(gone.node.number), gone.node.state
+    return node is not None and (node.state.parent, node.state.name) == (before.parent, before.name)
+
+
+def _bury_below(
+    transaction: Transaction, gone: Gone, numbers: Collection[int], author: str
+) -> list[Node]:
+    """Bury those that still are below a node that still is gone.
+
+    Between two transactions another root's observer may have found some of them.
+    """
+    tree = Tree(transaction.connection)
+    if not _is_where_it_was(tree, gone):
+        return []
+    top = gone.node.number
+    still = [number for number in numbers if top in tree.ancestors(number)]
+    return _bury(transaction, still, gone.reason, author)
 
 
 def _bury(

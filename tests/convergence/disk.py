@@ -15,12 +15,13 @@ class Entry(NamedTuple):
     """What a client must know of a path.
 
     Directories have no size, time or hash: that their times follow their children is no news.
+    The change time is left out: a hard link made and removed elsewhere changes it, and no kernel
+    interface tells under which other names.
     """
 
     kind: str
     size: int = 0
     mtime_us: int = 0
-    ctime_us: int = 0
     hash: str = ""
 
 
@@ -64,7 +65,7 @@ def _walk(path: bytes, found: Picture) -> None:
     if kind == "file":
         with open(path, "rb") as file:
             digest = hashlib.md5(file.read()).hexdigest()
-    found[path] = Entry(kind, size, facts.st_mtime_ns // 1000, facts.st_ctime_ns // 1000, digest)
+    found[path] = Entry(kind, size, facts.st_mtime_ns // 1000, digest)
 
 
 def differences(one: Picture, other: Picture) -> dict[bytes, tuple[Entry | None, Entry | None]]:

@@ -42,9 +42,13 @@ class History:
         roots: directories that are watched.
         outside: one that is not, on the same filesystem.
         seed: of the random choices.
+        links: make hard links too. What is written through one that is gone before anyone looks
+            changes the others without any kernel interface telling: only a comparison finds it.
     """
 
-    def __init__(self, roots: list[Path], outside: Path, seed: int) -> None:
+    def __init__(
+        self, roots: list[Path], outside: Path, seed: int, *, links: bool = False
+    ) -> None:
         self._random = random.Random(seed)
         self._roots = [os.fsencode(root) for root in roots]
         self._outside = os.fsencode(outside)
@@ -64,7 +68,7 @@ class History:
             (4, self._remove_tree),
             (6, self._unlink),
             (3, self._file_to_directory),
-            (3, self._link),
+            (3 if links else 0, self._link),
             (3, self._symlink),
             (1, self._fifo),
             (3, self._move_out),
@@ -168,7 +172,9 @@ class History:
             os.rename(top, self._new())
 
     def _remove_tree(self) -> None:
-        shutil.rmtree(self._any())
+        path = self._any()
+        if os.path.isdir(path):  # rmtree opens what it is given, and a FIFO would block
+            shutil.rmtree(path)
 
     def _unlink(self) -> None:
         os.unlink(self._any())

@@ -5,6 +5,7 @@ import os
 import stat
 
 from watcher.metadata.task import Task
+from watcher.times import storable_ns
 
 _PATH_BYTES_MAX = 4095
 """PATH_MAX without the zero byte (limits.h)."""
@@ -23,8 +24,8 @@ def is_same(task: Task, found: os.stat_result) -> bool:
     return (
         found.st_ino == task.ino
         and found.st_size == task.size
-        and found.st_mtime_ns == task.mtime_ns
-        and found.st_ctime_ns == task.ctime_ns
+        and storable_ns(found.st_mtime_ns) == task.mtime_ns
+        and storable_ns(found.st_ctime_ns) == task.ctime_ns
         and stat.S_ISREG(found.st_mode)
     )
 

@@ -20,7 +20,7 @@ class Connection(Protocol):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether it owes nobody an answer: it is silent, slow or idle."""
+        """Whether no answer is due to it: it is silent, slow or idle."""
         ...
 
     def give_way(self) -> None:

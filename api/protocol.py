@@ -111,7 +111,7 @@ class GuardedProtocol(HttpToolsProtocol):
     @property
     def is_waiting(self) -> bool:
         """Whether it owes nobody an answer."""
-        return self._stage in {_Stage.IDLE, _Stage.HEAD} and not self._unanswered
+        return not self._unanswered
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn
         """Take a place among the connections, or refuse."""

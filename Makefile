@@ -42,8 +42,8 @@ format: $(VENV)/.installed-dev ## put the code in order
 bench: $(VENV)/.installed-dev ## measure beside the nearest peers: make bench [ARGS=…]
 	$(BIN)/python -m tools.bench $(ARGS)
 
-soak: $(VENV)/.installed-dev ## thousands of random histories: make soak [ARGS=…]
-	$(BIN)/python -m tools.soak $(ARGS)
+soak: $(VENV)/.installed-dev ## thousands of random histories: make soak [ARGS="FIRST LAST"]
+	$(BIN)/python -m tests.convergence.soak $(ARGS)
 
 lock: ## renew the locked versions and hashes; needs uv
 	$(LOCK) --group build -o .requirements.lock pyproject.toml

@@ -37,18 +37,18 @@ class Excludes:
     def __init__(self, patterns: Iterable[str] = ()) -> None:
         self.patterns = tuple(dict.fromkeys((*DEFAULT_PATTERNS, *patterns)))
         wild = [pattern for pattern in self.patterns if _WILD.search(pattern)]
-        self._plain = frozenset(_encode(p) for p in self.patterns if p not in wild)
+        self._plain = frozenset(p for p in self.patterns if p not in wild)
         self._matches = re.compile("|".join(map(fnmatch.translate, wild))).match
 
     def __call__(self, name: bytes) -> bool:
         """Return whether an entry of this raw name, and all below it, is left out."""
-        return name in self._plain or self._matches(_decode(name)) is not None
+        return self.hides(_decode(name))
+
+    def hides(self, name: str) -> bool:
+        """As a call, for a name that `os.scandir` has decoded already."""
+        return name in self._plain or self._matches(name) is not None
 
 
 # Not os.fsencode: the same configuration must mean the same in any locale.
-def _encode(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
-
-
 def _decode(name: bytes) -> str:
     return name.decode("utf-8", "surrogateescape")

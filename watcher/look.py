@@ -2,10 +2,11 @@
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from watcher.backend import Place, Sign
 from watcher.birth import birth_ns
+from watcher.excludes import Excludes
 from watcher.filesystems import Filesystems
 from watcher.observation import Facts, Observation
 from watcher.reconcile import File
@@ -42,20 +43,22 @@ class Looker:
         filesystems: gives filesystems an identity.
         excluded: whether a name is excluded from the feed.
         private: the server's own files.
+
+    Attributes:
+        fs_by_device: identity of the filesystems seen so far, by `st_dev`.
     """
 
-    def __init__(
-        self, filesystems: Filesystems, excluded: Callable[[bytes], bool], private: PrivateFiles
-    ) -> None:
+    def __init__(self, filesystems: Filesystems, excluded: Excludes, private: PrivateFiles) -> None:
         self._filesystems = filesystems
         self._excluded = excluded
         self._private = private
         self._private_names = frozenset(name for names in private.values() for name in names)
-        self._fs: dict[int, int] = {}
+        self._private_texts = frozenset(map(os.fsdecode, self._private_names))
+        self.fs_by_device: dict[int, int] = {}
 
     def forget(self) -> None:
         """Forget what device numbers stand for: something was mounted or unmounted."""
-        self._fs.clear()
+        self.fs_by_device.clear()
         self._filesystems.forget()
 
     def facts(self, fd: int) -> Facts:
@@ -71,6 +74,12 @@ class Looker:
     def hidden(self, directory_fd: int, name: bytes) -> bool:
         """Say whether a name must not be in the feed: excluded, or a file of the server."""
         return self._excluded(name) or self.is_private(directory_fd, name)
+
+    def hides(self, directory_fd: int, name: str) -> bool:
+        """As `hidden`, for a name that `os.scandir` has decoded already."""
+        if self._excluded.hides(name):
+            return True
+        return name in self._private_texts and self.is_private(directory_fd, os.fsencode(name))
 
     def is_excluded(self, name: bytes) -> bool:
         """Say whether a name is excluded from the feed by the configuration."""
@@ -119,7 +128,7 @@ class Looker:
             FileNotFoundError: it is a link or mount point and went away meanwhile.
             OSError: it cannot be read.
         """
-        fs = self._fs.get(found.st_dev)
+        fs = self.fs_by_device.get(found.st_dev)
         if fs is None:
             fs = self._fs_at(found.st_dev, directory_fd, name)
         if stat.S_ISLNK(found.st_mode):
@@ -139,9 +148,9 @@ class Looker:
             os.close(fd)
 
     def _fs_of(self, device: int, fd: int) -> int:
-        fs = self._fs.get(device)
+        fs = self.fs_by_device.get(device)
         if fs is None:
-            fs = self._fs[device] = self._filesystems.identify(device, fd)
+            fs = self.fs_by_device[device] = self._filesystems.identify(device, fd)
         return fs
 
     @staticmethod

@@ -7,6 +7,7 @@ that is missing here may have been moved to where the scan has not been yet.
 
 import itertools
 import os
+import stat
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from projections.tree import Node, Tree
 from watcher.backend import Backend, Place, Sign, WatchLimitError
 from watcher.directories import Directories
 from watcher.look import Looker
-from watcher.observation import Facts, Observation, unchanged
+from watcher.observation import Facts, Observation, unchanged_since
 from watcher.reconcile import File, Gone
 from watcher.recorder import Recorded, Recorder
 from watcher.widen import Batch, Widener
@@ -25,6 +26,9 @@ BATCH = 5_000
 
 CHUNK = 20_000
 """Entries of one directory held at once; a larger directory is compared in pieces."""
+
+
+_Entry = tuple[bytes, os.stat_result]
 
 
 class _Todo(NamedTuple):
@@ -170,7 +174,7 @@ class Scan:
             self._tools.warn(f"{self._path(number)}: cannot be listed: {error.strerror}")
             return
         if len(first) < CHUNK:
-            self._compare_whole(number, first)
+            self._compare_whole(number, fd, first)
         else:
             self._compare_pieces(number, fd, itertools.chain(first, entries))
 
@@ -180,33 +184,32 @@ class Scan:
         except WatchLimitError as error:
             self._tools.unwatched(str(error))
 
-    def _entries(self, fd: int) -> Iterator[tuple[bytes, Facts]]:
-        looker = self._tools.looker
+    def _entries(self, fd: int) -> Iterator[_Entry]:
+        hides = self._tools.looker.hides
         with os.scandir(fd) as found:
             for entry in found:
-                name = os.fsencode(entry.name)
-                if looker.hidden(fd, name):
+                if hides(fd, entry.name):
                     continue
                 try:
-                    facts = looker.facts_at(entry.stat(follow_symlinks=False), fd, name)
+                    facts = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:
                     continue  # it went away while we looked: hinted at
                 self.counts.entries += 1
-                yield name, facts
+                yield os.fsencode(entry.name), facts
 
-    def _compare_whole(self, number: int, entries: list[tuple[bytes, Facts]]) -> None:
+    def _compare_whole(self, number: int, fd: int, entries: list[_Entry]) -> None:
         known = {} if self._fresh else {n.state.name: n for n in self._tools.tree.children(number)}
-        for name, facts in entries:
-            self._compare(Place(number, name), facts, known.pop(name, None))
+        for name, found in entries:
+            self._compare(number, fd, name, found, known.pop(name, None))
         for node in known.values():
             self._missing(node)
 
-    def _compare_pieces(self, number: int, fd: int, entries: Iterator[tuple[bytes, Facts]]) -> None:
+    def _compare_pieces(self, number: int, fd: int, entries: Iterator[_Entry]) -> None:
         """Compare a directory that is too large to be held: look up by name, both ways."""
         tree, looker = self._tools.tree, self._tools.looker
-        for name, facts in entries:
+        for name, found in entries:
             node = None if self._fresh else tree.child(number, name)
-            self._compare(Place(number, name), facts, node)
+            self._compare(number, fd, name, found, node)
             if len(self._batch) >= CHUNK:
                 self.flush()
         after = b""
@@ -217,11 +220,21 @@ class Scan:
                 if seen.facts is None:
                     self._missing(node)
 
-    def _compare(self, place: Place, facts: Facts, node: Node | None) -> None:
-        if node is None or not unchanged(node.state, facts):
-            self._batch[place] = Observation(place, facts)
-        elif facts.is_directory:
-            self._push(node.number, place, facts)
+    def _compare(
+        self, number: int, fd: int, name: bytes, found: os.stat_result, node: Node | None
+    ) -> None:
+        looker = self._tools.looker
+        fs = looker.fs_by_device.get(found.st_dev, -1)
+        if node is not None and unchanged_since(node.state, found, fs):
+            if stat.S_ISDIR(found.st_mode):
+                self._stack.append(_Todo(node.number, number, name, (fs, found.st_ino)))
+            return
+        place = Place(number, name)
+        try:
+            facts = looker.facts_at(found, fd, name)
+        except FileNotFoundError:
+            return  # it went away while we looked: hinted at
+        self._batch[place] = Observation(place, facts)
 
     def _missing(self, node: Node) -> None:
         place = Place(node.state.parent, node.state.name)

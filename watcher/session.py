@@ -11,6 +11,7 @@ from eventlog.log import Log
 from projections.tree import Tree
 from watcher.backend import Backend, Place
 from watcher.directories import Directories
+from watcher.excludes import Excludes
 from watcher.filesystems import Filesystems
 from watcher.look import Looker, PrivateFiles
 from watcher.mounts import MountTable
@@ -29,7 +30,7 @@ class Settings(NamedTuple):
     """How roots are watched.
 
     Attributes:
-        excluded: whether a name is excluded.
+        excluded: which names are excluded.
         private: the server's own files.
         rescan_seconds: a full comparison about so often, because some changes give no hint.
         limited_rescan_seconds: the same while watches have run out.
@@ -37,7 +38,7 @@ class Settings(NamedTuple):
         elsewhere: has a place below another root looked at.
     """
 
-    excluded: Callable[[bytes], bool]
+    excluded: Excludes
     private: PrivateFiles
     rescan_seconds: float
     limited_rescan_seconds: float

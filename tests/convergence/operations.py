@@ -1,9 +1,11 @@
 """Random histories of file operations on real directories, of the kinds that break change feeds."""
 
 import ctypes
+import errno
 import os
 import random
 import shutil
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -113,48 +115,70 @@ class History:
         ]
         return self._random.choice(found or [top + b"/nothing"])
 
-    def _write(self, path: bytes, mode: str, data: bytes) -> None:
-        if os.path.lexists(path) and not os.path.isfile(path):
-            return
-        with open(path, mode) as file:
-            file.write(data)
+    def _open(self, path: bytes, flags: int) -> int:
+        """Open a regular file, never what a link points to: the history must not leave its own."""
+        fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise OSError(errno.EINVAL, "no regular file", path)
+        return fd
+
+    def _write(self, path: bytes, flags: int, data: bytes) -> None:
+        fd = self._open(path, os.O_WRONLY | flags)
+        try:
+            os.write(fd, data)
+        finally:
+            os.close(fd)
+
+    def _replace(self, path: bytes) -> None:
+        self._write(path, os.O_CREAT | os.O_TRUNC, self._bytes())
 
     def _create(self) -> None:
-        self._write(self._new(), "wb", self._bytes())
+        self._replace(self._new())
 
     def _append(self) -> None:
-        self._write(self._file(), "ab", self._bytes())
+        self._write(self._file(), os.O_APPEND, self._bytes())
 
     def _truncate(self) -> None:
-        os.truncate(self._file(), self._random.choice([0, 3, 100]))
+        fd = self._open(self._file(), os.O_WRONLY)
+        try:
+            os.ftruncate(fd, self._random.choice([0, 3, 100]))
+        finally:
+            os.close(fd)
 
     def _set_time(self) -> None:
         self._clock += 1
         os.utime(self._any(), (self._clock, self._clock), follow_symlinks=False)
 
     def _chmod(self) -> None:
-        os.chmod(self._file(), self._random.choice([0o644, 0o600, 0o755]))
+        fd = self._open(self._file(), os.O_RDONLY)
+        try:
+            os.fchmod(fd, self._random.choice([0o644, 0o600, 0o755]))
+        finally:
+            os.close(fd)
 
     def _atomic_save(self) -> None:
         target = self._file()
         temporary = target + b".tmp"
-        self._write(temporary, "wb", self._bytes())
+        self._replace(temporary)
         os.rename(temporary, target)
 
     def _editor_save(self) -> None:
         target = self._file()
         os.rename(target, target + b"~")
-        self._write(target, "wb", self._bytes())
+        self._replace(target)
         if self._random.random() < 0.7:
             os.unlink(target + b"~")
 
     def _rewrite_in_place(self) -> None:
         """Other bytes, same size, same modification time: only the change time tells."""
-        path = self._file()
-        before = os.stat(path)
-        with open(path, "r+b") as file:
-            file.write(self._random.randbytes(before.st_size))
-        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        fd = self._open(self._file(), os.O_RDWR)
+        try:
+            before = os.fstat(fd)
+            os.pwrite(fd, self._random.randbytes(before.st_size), 0)
+            os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
+        finally:
+            os.close(fd)
 
     def _rename(self) -> None:
         os.rename(self._any(), self._new())
@@ -164,10 +188,12 @@ class History:
 
     def _deep_directories(self) -> None:
         top = self._new()
+        if os.path.islink(top):
+            return
         deep = b"/".join([top, *self._random.choices(NAMES[:6], k=self._random.randint(1, 4))])
         os.makedirs(deep, exist_ok=True)
         for name in self._random.sample(NAMES, 2):
-            self._write(deep + b"/" + name, "wb", self._bytes())
+            self._replace(deep + b"/" + name)
         if self._random.random() < 0.3:
             os.rename(top, self._new())
 
@@ -183,17 +209,17 @@ class History:
         path = self._any()
         if os.path.isdir(path) and not os.path.islink(path):
             shutil.rmtree(path)
-            self._write(path, "wb", self._bytes())
+            self._replace(path)
         else:
             os.unlink(path)
             os.mkdir(path)
-            self._write(path + b"/inside", "wb", self._bytes())
+            self._replace(path + b"/inside")
 
     def _link(self) -> None:
         os.link(self._file(), self._new())
 
     def _symlink(self) -> None:
-        targets = [b"/etc/hostname", b".", b"..", b"nowhere", self._any(), b"/"]
+        targets = [b".", b"..", b"nowhere", self._any(), self._outside, self._outside + b"/0"]
         os.symlink(self._random.choice(targets), self._new())
 
     def _fifo(self) -> None:
@@ -206,8 +232,8 @@ class History:
         name = b"%s/%d" % (self._outside, self._random.randrange(5))
         if not os.path.lexists(name):
             os.makedirs(name + b"/p/q")
-            self._write(name + b"/p/q/f", "wb", self._bytes())
-            self._write(name + b"/f", "wb", self._bytes())
+            self._replace(name + b"/p/q/f")
+            self._replace(name + b"/f")
         os.rename(name, self._new())
 
     def _empty_directory(self) -> None:

@@ -1,0 +1,314 @@
+"""A real server, real directories, clients, and a seed that says what happens to them."""
+
+import contextlib
+import itertools
+import os
+import random
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from eventlog import check
+from eventlog.connection import open_reader
+from eventlog.events import SUPER_ROOT
+from projections.replay import compare
+from projections.tree import Node, Tree
+from tests.convergence.client import Client, FeedError
+from tests.convergence.disk import Entry, Picture, differences, kind_of, picture
+from tests.convergence.operations import History
+from tests.serving import DEADLINE_SECONDS, Server, wait_until
+
+HISTORIES = 5
+"""Histories that follow each other in one world, each ended by a comparison of everything."""
+
+OPERATIONS_MAX = 60
+"""In one phase of a history."""
+
+SHOWN_MAX = 6
+"""Differences told of one observer; the first are enough to see what went wrong."""
+
+COPIES_MAX = 8
+"""Clients of long ago that may come back."""
+
+LIMIT = Path("/proc/sys/fs/inotify/max_queued_events")
+
+
+class DivergedError(AssertionError):
+    """Somebody sees something else than what is on the disk."""
+
+
+class World:
+    """Two roots on one filesystem, a directory outside, a server, and its clients.
+
+    Args:
+        base: an empty directory of its own.
+        seed: of everything that is left to chance.
+    """
+
+    def __init__(self, base: Path, seed: int) -> None:
+        self.roots = {"one": base / "r1", "two": base / "r2"}
+        self._outside = base / "outside"
+        for directory in (*self.roots.values(), self._outside):
+            directory.mkdir(parents=True)
+        self._database = base / "state" / "log.db"
+        self.server = Server(self.roots, self._database, "--backend", "inotify")
+        self._tops = {name: os.fsencode(path) for name, path in self.roots.items()}
+        self._random = random.Random(seed)  # noqa: S311 - what happens must be repeatable
+        self._follower = Client(seed)
+        self._visitor = Client(seed + 1)
+        self._past: list[Client] = []
+        self._ending = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._follow)
+
+    @contextlib.contextmanager
+    def living(self) -> Iterator[None]:
+        """Have the follower follow; in the end, stop the server if it still runs."""
+        self._thread.start()
+        try:
+            yield
+        finally:
+            self._ending.set()
+            self._thread.join()
+            if self.server.running:
+                self.server.resume()
+                self.server.kill()
+
+    def live(self, seed: int) -> None:
+        """Let one history happen, then wait until everybody sees what is on the disk.
+
+        Args:
+            seed: of the history's operations.
+
+        Raises:
+            DivergedError: somebody does not, whatever the time.
+            FeedError: the feed broke a promise.
+        """
+        links = self._random.random() < 0.2
+        history = History(list(self.roots.values()), self._outside, seed, links=links)
+        if not self.server.url:
+            self._run(history)
+            self.server.start()
+        for _ in range(self._random.randint(2, 4)):
+            kinds: list[Callable[[History], None]] = [
+                self._while_up,
+                self._while_down,
+                self._while_stopped,
+                self._through_a_kill,
+                self._through_an_overflow,
+            ]
+            self._random.choices(kinds, [10, 1, 1, 2, 2])[0](history)
+            self._visit()
+        if links:
+            # What was written through a link that vanished is told by no kernel interface.
+            self.server.stop()
+            self.server.start()
+        self._settle()
+
+    def finish(self) -> None:
+        """Stop the server and check that its log is whole and enough.
+
+        Raises:
+            DivergedError: it is not.
+        """
+        self.server.stop()
+        connection = open_reader(str(self._database))
+        with contextlib.closing(connection):
+            problems = list(check.check(connection))
+            compared = compare(connection)
+        if problems or compared.different:
+            raise DivergedError(f"the log: {problems} {compared}")
+
+    # Phases of a history.
+
+    def _run(self, history: History) -> None:
+        history.run(self._random.randint(1, OPERATIONS_MAX))
+
+    def _while_up(self, history: History) -> None:
+        self._run(history)
+
+    def _while_down(self, history: History) -> None:
+        self.server.kill()
+        self._run(history)
+        self.server.start()
+
+    def _while_stopped(self, history: History) -> None:
+        self.server.stop()
+        self._run(history)
+        self.server.start()
+
+    def _through_a_kill(self, history: History) -> None:
+        """Kill it in the middle of its work, and start it in the middle of more."""
+        self._run(history)
+        self.server.kill()
+        starter = threading.Thread(target=self.server.start)
+        starter.start()
+        while starter.is_alive():
+            history.run(5)
+            starter.join(0.02)
+        self._run(history)
+
+    def _through_an_overflow(self, history: History) -> None:
+        """Fill the queue of one root while nobody reads it: what happens next is lost."""
+        self.server.pause()
+        try:
+            self._run(history)
+            storm(self._random.choice(list(self.roots.values())))
+            self._run(history)
+        finally:
+            self.server.resume()
+
+    # Clients.
+
+    def _follow(self) -> None:
+        """Poll all the time, with pauses, through everything."""
+        dice = random.Random(self._random.random())  # noqa: S311 - what happens must be repeatable
+        try:
+            while not self._ending.is_set():
+                if self.server.url and self._follower.poll(self.server.url):
+                    check_places(self._follower)
+                if dice.random() < 0.1:
+                    self._follower.disconnect()
+                self._ending.wait(dice.choice([0, 0, 0.01, 0.1]))
+        except BaseException as error:  # noqa: BLE001 - told by the main thread
+            self._failure = error
+        finally:
+            self._follower.disconnect()
+
+    def _visit(self) -> None:
+        """Have the visitor read a little or all, and remember what it knew then."""
+        for _ in range(self._random.randint(0, 3)):
+            self._visitor.poll(self.server.url)
+        if len(self._past) == COPIES_MAX:
+            del self._past[self._random.randrange(COPIES_MAX)]
+        self._past.append(self._visitor.copy())
+
+    # The end of a history.
+
+    def _settle(self) -> None:
+        returning = self._random.choice([*self._past, Client(0)]).copy()
+        last: dict[str, object] = {}
+
+        def converged() -> bool:
+            last.clear()
+            last.update(self._differences(returning))
+            return not last
+
+        try:
+            wait_until(converged, "everybody sees what is on the disk", DEADLINE_SECONDS / 2)
+        except AssertionError as error:
+            raise DivergedError(f"{error}: {last}; the server said: {self.server.said}") from error
+
+    def _differences(self, returning: Client) -> dict[str, object]:
+        """Return who sees what else than what is on the disk."""
+        if self._failure is not None:
+            raise self._failure
+        if not self.server.running:
+            raise DivergedError(f"the server has ended: {self.server.said}")
+        truth = picture(list(self.roots.values()))
+        views = {
+            "the node table": self._table,
+            "a fresh client": lambda: self._seen_by(Client(0)),
+            "a client of old": lambda: self._seen_by(returning),
+            "the visitor": lambda: self._seen_by(self._visitor),
+            "the follower": lambda: self._follower.copy().picture(self._tops),
+        }
+        return {who: unlike for who, view in views.items() if (unlike := _unlike(truth, view))}
+
+    def _seen_by(self, client: Client) -> Picture:
+        try:
+            client.drain(self.server.url)
+        finally:
+            client.disconnect()
+        return client.picture(self._tops)
+
+    def _table(self) -> Picture:
+        with contextlib.closing(open_reader(str(self._database))) as connection:
+            with connection:  # one state, not two
+                found = table_picture(Tree(connection))
+        return found
+
+
+def _unlike(truth: Picture, view: Callable[[], Picture]) -> object:
+    try:
+        seen = view()
+    except FeedError as error:
+        return str(error)
+    return dict(itertools.islice(differences(truth, seen).items(), SHOWN_MAX))
+
+
+def check_places(client: Client) -> None:
+    """Check that no two live nodes are at one place, which holds at every head of the log.
+
+    Raises:
+        FeedError: two are.
+    """
+    places: dict[tuple[str, str], str] = {}
+    for number, node in client.nodes.items():
+        place = (node["parent_id"], node.get("name_raw", "") or "/" + node["name"])
+        if place in places:
+            raise FeedError(f"at {client.cursor}, {places[place]} and {number} are at {place}")
+        places[place] = number
+
+
+def table_picture(tree: Tree) -> Picture:
+    """Return what the node table says is on the disk.
+
+    Raises:
+        FeedError: it holds nodes that hang from no root.
+    """
+    found: Picture = {}
+
+    def enter(node: Node, path: bytes) -> None:
+        state = node.state
+        kind = kind_of(state.mode)
+        if kind == "directory":
+            found[path] = Entry(kind)
+            for child in tree.children(node.number):
+                enter(child, path + b"/" + child.state.name)
+        else:
+            found[path] = Entry(kind, state.size, state.mtime_ns // 1000, state.hash.hex())
+
+    for root in tree.children(SUPER_ROOT):
+        enter(root, root.state.target)
+    if len(found) != tree.count():
+        raise FeedError(f"{tree.count()} nodes, of which {len(found)} have a path of their own")
+    return found
+
+
+def storm(directory: Path) -> None:
+    """Make more events in a directory than a queue of the kernel's holds, leaving nothing."""
+    files = [directory / "storm-1", directory / "storm-2"]
+    for file in files:
+        file.touch()
+    # The kernel joins an event with the last one when they are the same: so two take turns.
+    for time in range(int(LIMIT.read_text()) // 2 + 100):
+        for file in files:
+            os.utime(file, (time, time))
+    for file in files:
+        file.unlink()
+
+
+def run_world(base: Path, first: int, last: int) -> None:
+    """Let histories happen one after the other in a world of their own.
+
+    Args:
+        base: where; removed afterwards unless something diverged.
+        first: seed of the first history and of the world.
+        last: seed after the last history.
+
+    Raises:
+        DivergedError, FeedError: with the seed.
+    """
+    world = World(base, first)
+    seed = first
+    try:
+        with world.living():
+            for seed in range(first, last):
+                world.live(seed)
+            world.finish()
+    except BaseException as error:
+        error.add_note(f"seed {seed}; again: python -m tests.convergence.soak {first} {seed + 1}")
+        raise
+    shutil.rmtree(base)

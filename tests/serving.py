@@ -1,0 +1,185 @@
+"""A real `nasfeed serve` in a process of its own, for tests that kill, stop and restart it."""
+
+import contextlib
+import http.client
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from eventlog.clock import SystemClock
+
+PROJECT = Path(__file__).parents[1]
+
+DEADLINE_SECONDS = 120.0
+"""Far more than anything needs, so that a slow machine fails no test."""
+
+LINES_MAX = 200
+"""Of what the server said, so many last lines are kept for the message of a failure."""
+
+_LISTENING = re.compile(r"listening on (http://\S+)")
+
+OK = 200
+NOT_READY = 503
+
+CLOCK = SystemClock()
+
+
+def wait_until(true: Callable[[], bool], what: str, seconds: float = DEADLINE_SECONDS) -> None:
+    """Wait until something is true.
+
+    Args:
+        true: asked again and again.
+        what: said when it never comes true.
+        seconds: the longest wait.
+    """
+    pause, deadline = threading.Event(), CLOCK.monotonic() + seconds
+    while not true():
+        assert CLOCK.monotonic() < deadline, f"after {seconds} seconds still not: {what}"
+        pause.wait(0.01)
+
+
+class Connection:
+    """A client's connection, which may break at any time.
+
+    Args:
+        url: of the server.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._http = http.client.HTTPConnection(
+            parts.hostname or "", parts.port, timeout=DEADLINE_SECONDS
+        )
+
+    def get(self, path: str) -> tuple[int, Any]:
+        """Return status and decoded body, or raise OSError or HTTPException."""
+        self._http.request("GET", path)
+        response = self._http.getresponse()
+        return response.status, msgspec.json.decode(response.read())
+
+    def close(self) -> None:
+        self._http.close()
+
+
+class Server:
+    """A server of some directories; it can be started, stopped and killed many times.
+
+    Args:
+        roots: directory of each root by name.
+        database: the log's file.
+        words: further words after `nasfeed serve`.
+    """
+
+    def __init__(self, roots: Mapping[str, Path], database: Path, *words: str) -> None:
+        self.database = database
+        self.lines: deque[str] = deque(maxlen=LINES_MAX)
+        self.url = ""
+        self._words = [f"{name}={path}" for name, path in roots.items()]
+        self._words += ["--db", str(database), "--port", "0", *words]
+        self._process: subprocess.Popen[str] | None = None
+        self._listening = threading.Event()
+        self._reader = threading.Thread()
+
+    @property
+    def pid(self) -> int:
+        """Process id of the running server."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start it and wait until it listens."""
+        assert not self.running
+        self._listening.clear()
+        self.url = ""
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tools", "serve", *self._words],
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            cwd=PROJECT,
+        )
+        self._reader = threading.Thread(target=self._read, args=(self._process,))
+        self._reader.start()
+        assert self._listening.wait(DEADLINE_SECONDS), "the server did not say where it listens"
+        assert self.url, f"the server did not start: {self.said}"
+
+    def wait_ready(self) -> None:
+        """Wait until the feed answers: at a first start it does so only after the first scan."""
+        with contextlib.closing(Connection(self.url)) as connection:
+            wait_until(lambda: connection.get("/api/v1/cursor")[0] == OK, "the feed answers")
+
+    def get(self, path: str) -> tuple[int, Any]:
+        """Return status and decoded body of one request."""
+        with contextlib.closing(Connection(self.url)) as connection:
+            return connection.get(path)
+
+    def pause(self) -> None:
+        """Stop its process where it is (SIGSTOP)."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let its process go on (SIGCONT)."""
+        self._signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """Kill it (SIGKILL) and wait for its end."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Ask it to stop (SIGTERM) and wait for its end, which must be a clean one."""
+        status = self._end(signal.SIGTERM)
+        assert status == 0, f"the server ended with {status}: {self.said}"
+
+    @property
+    def said(self) -> str:
+        """The last lines that it wrote."""
+        return "".join(self.lines)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def _end(self, number: signal.Signals) -> int:
+        assert self._process is not None
+        self._process.send_signal(number)
+        status = self._process.wait(DEADLINE_SECONDS)
+        self._reader.join(DEADLINE_SECONDS)
+        assert not self._reader.is_alive(), "something the server started outlives it"
+        return status
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        assert process.stderr is not None
+        with process.stderr as stream:
+            for line in stream:
+                self.lines.append(line)
+                if found := _LISTENING.search(line):
+                    self.url = found[1]
+                    self._listening.set()
+        self._listening.set()
+
+
+@contextlib.contextmanager
+def serving(roots: Mapping[str, Path], database: Path, *words: str) -> Iterator[Server]:
+    """Start a server and wait until its feed answers; in the end it is killed if it still runs."""
+    server = Server(roots, database, *words)
+    try:
+        server.start()
+        server.wait_ready()
+        yield server
+    finally:
+        if server.running:
+            server.kill()

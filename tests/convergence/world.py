@@ -224,9 +224,10 @@ class World:
         return client.picture(self._tops)
 
     def _table(self) -> Picture:
-        with contextlib.closing(open_reader(str(self._database))) as connection:
-            with connection:  # one state, not two
-                found = table_picture(Tree(connection))
+        found: Picture = {}
+        # All questions are asked in one read transaction, that is, of one state.
+        with contextlib.closing(open_reader(str(self._database))) as connection, connection:
+            found = table_picture(Tree(connection))
         return found
 
 

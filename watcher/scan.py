@@ -139,6 +139,8 @@ class Scan:
         self._tools.aftermath(recorded)
         for gone in recorded.gone:
             self._gone[gone.node.number] = gone
+        for number, _ in recorded.directories:  # what is open may be the one that was there before
+            self._tools.directories.forget(number)
         for seen in batch:
             if seen.facts is not None and seen.facts.is_directory:
                 self._enter(seen.place, seen.facts, recorded)

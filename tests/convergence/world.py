@@ -11,12 +11,12 @@ from pathlib import Path
 
 from eventlog import check
 from eventlog.connection import open_reader
-from eventlog.events import SUPER_ROOT
 from projections.replay import compare
-from projections.tree import Node, Tree
+from projections.tree import Tree
 from tests.convergence.client import Client, FeedError
-from tests.convergence.disk import Entry, Picture, differences, kind_of, picture
+from tests.convergence.disk import Picture, differences, picture
 from tests.convergence.operations import History
+from tests.convergence.table import OrphanError, table_picture
 from tests.serving import DEADLINE_SECONDS, Server, wait_until
 
 HISTORIES = 5
@@ -234,7 +234,7 @@ class World:
 def _unlike(truth: Picture, view: Callable[[], Picture]) -> object:
     try:
         seen = view()
-    except FeedError as error:
+    except (FeedError, OrphanError) as error:
         return str(error)
     return dict(itertools.islice(differences(truth, seen).items(), SHOWN_MAX))
 
@@ -251,31 +251,6 @@ def check_places(client: Client) -> None:
         if place in places:
             raise FeedError(f"at {client.cursor}, {places[place]} and {number} are at {place}")
         places[place] = number
-
-
-def table_picture(tree: Tree) -> Picture:
-    """Return what the node table says is on the disk.
-
-    Raises:
-        FeedError: it holds nodes that hang from no root.
-    """
-    found: Picture = {}
-
-    def enter(node: Node, path: bytes) -> None:
-        state = node.state
-        kind = kind_of(state.mode)
-        if kind == "directory":
-            found[path] = Entry(kind)
-            for child in tree.children(node.number):
-                enter(child, path + b"/" + child.state.name)
-        else:
-            found[path] = Entry(kind, state.size, state.mtime_ns // 1000, state.hash.hex())
-
-    for root in tree.children(SUPER_ROOT):
-        enter(root, root.state.target)
-    if len(found) != tree.count():
-        raise FeedError(f"{tree.count()} nodes, of which {len(found)} have a path of their own")
-    return found
 
 
 def storm(directory: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from api.limits import Limits
+from api.outflow import Outflow
 
 
 class Connection(Protocol):
@@ -13,10 +14,12 @@ class Connection(Protocol):
     Attributes:
         address: IP address of the client.
         served: how many whole requests it has brought.
+        outflow: what is still to be sent to it.
     """
 
     address: str
     served: int
+    outflow: Outflow
 
     @property
     def is_waiting(self) -> bool:
@@ -73,6 +76,25 @@ class Connections:
         self._all[connection] = None
         self._by_address.setdefault(connection.address, {})[connection] = None
         return True
+
+    def check(self, now: float) -> None:
+        """Close the connections whose time is up.
+
+        Args:
+            now: of the loop's clock, seconds.
+        """
+        for connection in self:
+            connection.check(now)
+
+    def relieve(self) -> None:
+        """Have slow clients give way, the slowest first, when too much waits for them in memory."""
+        unsent = sum(connection.outflow.unsent for connection in self)
+        for connection in sorted(self, key=lambda each: each.outflow.since):
+            if unsent <= self.limits.unsent_bytes_max:
+                break
+            unsent -= connection.outflow.unsent
+            if connection.outflow.unsent:
+                connection.give_way()
 
     def discard(self, connection: Connection) -> None:
         """Forget a connection that is closed; an unknown one is ignored."""

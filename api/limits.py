@@ -10,20 +10,24 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         receive_seconds: the longest that the head of a request may take, from the opening of the
             connection or its first byte; also the longest without progress while a body is
             received or an answer is sent.
-        keep_alive_seconds: how long a connection may idle after an answer.
-        body_bytes_min: a body that brings fewer bytes in `receive_seconds` makes no progress.
+        keep_alive_seconds: how long a connection may idle after an answer; longer than clients
+            keep theirs, so that none sends a request into a connection that is being closed.
+        progress_bytes_min: what moves fewer bytes in `receive_seconds` makes no progress.
         header_bytes_max: request line and header fields together.
         pipeline_max: requests that one connection may have waiting.
         address_connections_max: open connections of one IP address.
         connections_max: open connections of all.
-        stop_seconds: how long running requests may go on when the server stops.
+        unsent_bytes_max: answers that may wait in memory for slow clients, all together.
+        unsent_bytes_max: int = 32 * 2**20
+    stop_seconds: how long running requests may go on when the server stops.
     """
 
     receive_seconds: float = 20.0
-    keep_alive_seconds: float = 15.0
-    body_bytes_min: int = 16 * 2**10
+    keep_alive_seconds: float = 75.0
+    progress_bytes_min: int = 16 * 2**10
     header_bytes_max: int = 32 * 2**10
     pipeline_max: int = 64
     address_connections_max: int = 256
     connections_max: int = 1_000
+    unsent_bytes_max: int = 32 * 2**20
     stop_seconds: float = 1.0

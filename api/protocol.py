@@ -16,6 +16,7 @@ from uvicorn.server import ServerState
 from api.answers import JSON_TYPE, Answer, problem
 from api.asgi import Headers, QuickApplication
 from api.connections import Connections
+from api.outflow import Outflow
 
 _VERSIONS: Final = ("1.1", "1.0")
 _FIELD_OVERHEAD: Final = 4  # ": " and the line's end
@@ -58,8 +59,7 @@ class State(ServerState):
         self.now = now
         self.default_headers = [(b"date", date.encode())]
         self.ok_head = _head(Answer(b""), self.default_headers)
-        for connection in self.places:
-            connection.check(now)
+        self.places.check(now)
 
 
 class _Stage(Enum):
@@ -103,8 +103,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._chunk = 0  # bytes of the read that is being parsed
         self._body_bytes = 0  # of the body, in this window of time
         self._gap = 0  # bytes without any of the body
-        self._unsent = 0  # bytes at the last tick
-        self._sent_since = server_state.now
+        self.outflow = Outflow(self._limits, server_state.now)
         self._quick: Answer | None = None
         self._unanswered = 0  # requests handed to the application
 
@@ -116,7 +115,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn
         """Take a place among the connections, or refuse."""
         super().connection_made(transport)
-        self._since = self._sent_since = self.loop.time()
+        self._since = self.outflow.since = self.loop.time()
         self.address = self.client[0] if self.client else ""
         if not self.server_state.places.admit(self):
             self._refuse(problem(503, "too_many_connections", "too many open connections"))
@@ -129,6 +128,18 @@ class GuardedProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         if not self.connections:
             self.server_state.empty.set()
+
+    def pause_writing(self) -> None:
+        """Write no more for now: the client takes less than is sent."""
+        super().pause_writing()
+        self.outflow.unsent = self.transport.get_write_buffer_size()
+        self.outflow.progress(self.server_state.now)
+        self.server_state.places.relieve()
+
+    def resume_writing(self) -> None:
+        """Go on: the client has taken most of what was sent."""
+        super().resume_writing()
+        self.outflow.progress(self.server_state.now)
 
     def give_way(self) -> None:
         """Close at once."""
@@ -207,35 +218,27 @@ class GuardedProtocol(HttpToolsProtocol):
         Args:
             now: of the loop's clock, seconds.
         """
-        if self._is_stuck(now):
+        if self.outflow.is_stuck(self.transport.get_write_buffer_size(), now):
             self.give_way()
             return
         waited = now - self._since
         if self._stage is _Stage.IDLE:
             if waited >= self._limits.keep_alive_seconds and not self._unanswered:
                 self.give_way()
-            return
         # What is late by the next tick is late now: the deadline is never overrun.
-        if waited < self._limits.receive_seconds - self.server_state.tick_seconds:
-            return
-        if self._stage is _Stage.HEAD:
-            self._refuse_late()
-        elif self._stage is _Stage.BODY:
-            self._check_body(now)
+        elif (
+            self._stage is not _Stage.REFUSED
+            and waited >= self._limits.receive_seconds - self.server_state.tick_seconds
+        ):
+            self._check_progress(now)
 
-    def _is_stuck(self, now: float) -> bool:
-        """Return whether the client has long taken nothing of what is to be sent to it."""
-        unsent = self.transport.get_write_buffer_size()
-        if unsent == 0 or unsent != self._unsent:
-            self._sent_since = now
-        self._unsent = unsent
-        return now - self._sent_since >= self._limits.receive_seconds
-
-    def _check_body(self, now: float) -> None:
-        is_ours = self.flow.read_paused or (
-            self._unanswered and self.cycle.waiting_for_100_continue
+    def _check_progress(self, now: float) -> None:
+        """Refuse a request that does not come, unless it is the server that keeps it waiting."""
+        is_invited = not (self._unanswered and self.cycle.waiting_for_100_continue)
+        is_enough = (
+            self._stage is _Stage.BODY and self._body_bytes >= self._limits.progress_bytes_min
         )
-        if not is_ours and self._body_bytes < self._limits.body_bytes_min:
+        if is_invited and not is_enough and not self.flow.read_paused:
             self._refuse_late()
         self._since = now
         self._body_bytes = 0

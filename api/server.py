@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import errno
 import math
+import socket
 from collections.abc import AsyncIterator, Callable
 from email.utils import formatdate
 from typing import Final, cast
@@ -23,6 +24,7 @@ from api.protocol import GuardedProtocol, State
 Address = tuple[str, int]
 
 _BACKLOG: Final = 1_024
+_KERNEL_BYTES: Final = 128 * 2**10
 _PARTING_SECONDS: Final = 0.1
 _REASONS: Final = {
     errno.EADDRINUSE: "another program is using this port; stop it, or give another --port",
@@ -103,7 +105,7 @@ async def serve(
         )
         ticker = asyncio.create_task(_tick(state))
         try:
-            ready([socket.getsockname()[:2] for socket in listener.sockets])
+            ready([each.getsockname()[:2] for each in listener.sockets])
             await stop.wait()
         finally:
             interruptible.is_stopping = True
@@ -147,9 +149,14 @@ async def _lifespan(config: Config) -> AsyncIterator[dict[str, object]]:
 async def _listen(factory: Callable[[], GuardedProtocol], host: str, port: int) -> asyncio.Server:
     loop = asyncio.get_running_loop()
     try:
-        return await loop.create_server(factory, host, port, backlog=_BACKLOG)
+        listener = await loop.create_server(factory, host, port, backlog=_BACKLOG)
     except OSError as error:
         raise ListenError(host, port, error) from error
+    for listening in listener.sockets:
+        # Connections inherit it: what a slow client does not take waits here, where it is counted
+        # and limited, not in the kernel, while the whole answer is held in memory all the same.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _KERNEL_BYTES)
+    return listener
 
 
 async def _tick(state: State) -> None:

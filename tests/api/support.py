@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import http.client
 import json
+import re
 import socket
 import stat
 import threading
@@ -212,6 +213,17 @@ def serving(app: QuickApplication, limits: Limits | None = None) -> Iterator[Ser
         yield server
     finally:
         server.stop()
+
+
+def read_answer(connection: socket.socket) -> int:
+    """Read one answer, to its last byte and no further; return its status."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += connection.recv(1)
+    length = int(re.findall(rb"content-length: (\d+)", head)[0])
+    while length:
+        length -= len(connection.recv(length))
+    return int(head.split(b" ", 2)[1])
 
 
 def read_all(connection: socket.socket) -> bytes:

@@ -1,10 +1,12 @@
 """Who may ask, and under which name."""
 
+import asyncio
+
 import pytest
 
 from api.answers import Answer
 from api.app import Access
-from api.asgi import Headers, Receive, Scope, Send
+from api.asgi import Headers, Message, Receive, Scope, Send
 from api.guard import REMEMBERED_MAX, Guard, machine_names
 from tests.api.support import MemoryLog, make_app, serving
 
@@ -116,3 +118,29 @@ def test_a_host_name_may_be_configured() -> None:
     with serving(make_app(MemoryLog(), access=Access(host_names=("nas.home",)))) as server:
         assert server.ask("/api/v1/cursor", Host="nas.home:8080").status == 200
         assert server.ask("/api/v1/cursor", Host="nas.away:8080").status == 421
+
+
+class _Streaming(_Open):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["method"] == (await receive())["expected"]
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for part in (b"a", b"b"):
+            await send({"type": "http.response.body", "body": part, "more_body": part == b"a"})
+
+
+def test_head_ends_once_however_many_parts_the_body_has() -> None:
+    sent = []
+
+    async def send(message: Message) -> None:
+        sent.append((message["type"], message.get("body"), message.get("more_body")))
+
+    async def receive() -> Message:
+        return {"type": "http.request", "expected": "GET"}
+
+    scope = {"type": "http", "method": "HEAD", "headers": []}
+    asyncio.run(Guard(_Streaming(), ())(scope, receive, send))
+    assert sent == [
+        ("http.response.start", None, None),
+        ("http.response.body", b"", False),
+    ]
+    assert scope["method"] == "HEAD"

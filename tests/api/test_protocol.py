@@ -11,12 +11,21 @@ import pytest
 from api.answers import Answer
 from api.asgi import Headers, QuickApplication, Receive, Scope, Send
 from api.limits import Limits
-from tests.api.support import MemoryLog, Server, make_app, node_id, read_all, serving, statuses
+from tests.api.support import (
+    MemoryLog,
+    Server,
+    make_app,
+    node_id,
+    read_all,
+    read_answer,
+    serving,
+    statuses,
+)
 
 GET = b"GET /api/v1/cursor HTTP/1.1\r\nHost: localhost\r\n\r\n"
 CLOSE = b"GET /api/v1/root HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 POST = b"POST /api/v1/cursor HTTP/1.1\r\nHost: localhost\r\n"
-HURRIED = Limits(receive_seconds=0.5, keep_alive_seconds=0.5, body_bytes_min=1000)
+HURRIED = Limits(receive_seconds=0.5, keep_alive_seconds=0.5, progress_bytes_min=1000)
 
 
 @pytest.fixture(scope="module")
@@ -311,21 +320,69 @@ def test_a_client_that_drips_is_cut_off(hurried: Server, start: bytes, unit: byt
     assert drip(hurried, start, unit) < 400
 
 
-def test_a_client_that_does_not_read_is_cut_off() -> None:
+BIG = b"GET /api/v1/changes?max_size=10000 HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def big_log() -> MemoryLog:
+    """Return a log whose first page is larger than the kernel's buffers."""
     log = MemoryLog()
     for number in range(10_000):
         log.create(b"%d" % number * 120)
-    raw = b"GET /api/v1/changes?max_size=10000 HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    with serving(make_app(log), HURRIED) as server, socket.socket() as connection:
+    return log
+
+
+def test_clients_that_do_not_read_cannot_fill_the_memory(big_log: MemoryLog) -> None:
+    limits = Limits(unsent_bytes_max=2**20, stop_seconds=0)
+    with serving(make_app(big_log), limits) as server, contextlib.ExitStack() as stack:
+        for _ in range(4):
+            connection = stack.enter_context(server.connect())
+            connection.sendall(GET)
+            assert read_answer(connection) == 200
+            connection.sendall(BIG)
+            wait_for_connections(server, 0)  # alone it is already too much
+        assert server.ask("/api/v1/cursor").status == 200
+
+
+def test_a_client_that_does_not_read_is_cut_off(big_log: MemoryLog) -> None:
+    with serving(make_app(big_log), HURRIED) as server, socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.settimeout(30)
         connection.connect(("127.0.0.1", server.port))
         connection.sendall(GET)
         assert connection.recv(4096).startswith(b"HTTP/1.1 200 OK")
-        connection.sendall(raw)
+        connection.sendall(BIG)
         wait_for_connections(server, 0)
         length = int(re.findall(rb"content-length: (\d+)", whole := read_all(connection))[0])
         assert len(whole) < length
+
+
+def test_a_broken_body_behind_another_request_ends_the_connection() -> None:
+    app = _Slow()
+    with serving(app) as server, server.connect() as connection:
+        connection.sendall(BUSY)
+        server.wait_until(lambda: app.entered == 1)
+        connection.sendall(POST + b"Transfer-Encoding: chunked\r\n\r\n0x5\r\n")
+        assert read_all(connection) == b""
+
+
+def test_a_broken_body_of_a_request_that_was_answered_is_not_answered_again(
+    server: Server,
+) -> None:
+    with server.connect() as connection:
+        connection.sendall(POST + b"Transfer-Encoding: chunked\r\n\r\n")
+        assert read_answer(connection) == 405
+        connection.sendall(b"0x5\r\n")
+        assert read_all(connection) == b""
+
+
+def test_a_wish_for_another_protocol_may_come_with_a_body(server: Server) -> None:
+    with server.connect() as connection:
+        head = b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 5\r\n\r\n"
+        connection.sendall(POST + head)
+        assert read_answer(connection) == 405
+        connection.sendall(b"hello" + SMUGGLED)
+        assert read_all(connection) == b""
 
 
 class _Slow:

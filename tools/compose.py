@@ -1,10 +1,12 @@
 """The composition root: the only place that constructs the parts of a server and wires them."""
 
+import logging
 import os
 import queue
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import apsw
@@ -27,7 +29,7 @@ from eventlog.log import Log
 from projections.changes import Page, read_page
 from projections.replay import FOLDS
 from projections.tree import Tree
-from tools.config import Config
+from tools.config import Config, server_files
 from watcher import status as watcher_status
 from watcher.backend import Backend, Place
 from watcher.describer import Describer
@@ -47,10 +49,10 @@ READY_KEY = "ready"
 LIMITED_RESCAN_SECONDS = 30.0
 """Between comparisons with the disk while the kernel gives no more watches."""
 
+_log = logging.getLogger("nasfeed")
+
 COUNT_SECONDS = 10.0
 """Nodes are counted at most so often, because that reads the whole tree."""
-
-_SIDE_FILES = ("", "-wal", "-shm", "-journal", ".lock", ".control")
 
 
 class FeedReader:
@@ -190,6 +192,7 @@ class System:
                 failed=described.failed,
                 per_second=described.per_second,
                 workers=described.workers,
+                restarts=described.deaths,
             ),
             watches=WatchStatus(used=sum(s.watches for s in states), limit=watch_limit()),
             log=self._log_status(),
@@ -198,12 +201,9 @@ class System:
 
     def _observer(self, name: str, path: str) -> Observer:
         config = self._config
-        files = [config.database + suffix for suffix in _SIDE_FILES]
         settings = Settings(
             excluded=Excludes(config.exclude),
-            private=private_files(
-                os.fsencode(file) for file in [*files, *filter(None, [config.log_path])]
-            ),
+            private=private_files(map(os.fsencode, server_files(config.database, config.log_path))),
             rescan_seconds=config.rescan_interval,
             limited_rescan_seconds=LIMITED_RESCAN_SECONDS,
             open_backend=self._open_backend,
@@ -214,7 +214,9 @@ class System:
         root = Root(name, os.fsencode(path))
         return Observer(root, self.log, settings, settling, self._clock, self._changed)
 
-    def _open_backend(self, _root: Root) -> Backend:
+    def _open_backend(self, root: Root) -> Backend:
+        if self._config.backend == "fanotify":
+            _log.info("root %s: fanotify is not supported yet; using inotify", root.name)
         if self._config.backend == "poll":
             return PollBackend(self._clock, interval_seconds=self._config.poll_interval)
         return InotifyBackend()
@@ -286,6 +288,7 @@ def _root_status(state: watcher_status.RootStatus, nodes: int) -> RootStatus:
         reason=state.reason,
         backend=state.backend,
         nodes=nodes,
+        last_scan=_iso(state.scanned_us),
         watches=state.watches,
         scan=progress if scanning else None,
         hints_queued=state.hints,
@@ -307,6 +310,13 @@ def _warnings(states: list[watcher_status.RootStatus]) -> list[str]:
                 f"root {state.name}: what was mounted on {state.unmounted} directories is absent"
             )
     return found
+
+
+def _iso(time_us: int) -> str:
+    """Write a time as ISO 8601; none as the empty string."""
+    if not time_us:
+        return ""
+    return datetime.fromtimestamp(time_us // 1_000_000, UTC).isoformat()
 
 
 def _size(path: str) -> int:

@@ -47,6 +47,7 @@ class DescriberStatus(msgspec.Struct, frozen=True):
         failed: of these, how many could not be described wholly.
         per_second: files described in the last seconds of work.
         workers: processes that run now.
+        deaths: workers that ended without being asked to.
         problem: why nothing can be appended now, else "".
     """
 
@@ -55,6 +56,7 @@ class DescriberStatus(msgspec.Struct, frozen=True):
     failed: int = 0
     per_second: float = 0.0
     workers: int = 0
+    deaths: int = 0
     problem: str = ""
 
 
@@ -241,6 +243,7 @@ class Describer:
             failed=self._tally.failed,
             per_second=self._tally.per_second(now),
             workers=len(pool.worker_pids),
+            deaths=pool.deaths,
             problem=problem,
         )
 

@@ -193,6 +193,7 @@ class Observer:
             state="online",
             scanned=True,
             scans=self._status.scans + 1,
+            scanned_us=self._clock.now_us(),
             repairs=self._status.repairs + (0 if first else counts.events),
             entries=counts.entries,
             directories=counts.directories,

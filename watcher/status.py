@@ -18,6 +18,7 @@ class RootStatus(msgspec.Struct, frozen=True):
         entries, directories: counted by the scan that goes on, or else by the last one.
         scan_seconds: how long that scan takes or took.
         scans: scans completed since the start.
+        scanned_us: when the last of them ended, microseconds since 1970 UTC; 0: none did.
         overflows: how often hints were lost, each answered by a scan.
         repairs: events that a scan after the first one made: what no hint had told yet.
         unreadable: directories that the last scan could not list.
@@ -38,6 +39,7 @@ class RootStatus(msgspec.Struct, frozen=True):
     directories: int = 0
     scan_seconds: float = 0.0
     scans: int = 0
+    scanned_us: int = 0
     overflows: int = 0
     repairs: int = 0
     unreadable: int = 0

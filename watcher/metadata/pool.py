@@ -34,6 +34,9 @@ class ProbePool:
         limits: what each may use.
         capacity: how many tasks may be inside at a time.
         clock: for the pause before another attempt to start a worker.
+
+    Attributes:
+        deaths: how many workers ended without being asked to.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class ProbePool:
         self._finished: list[Outcome] = []
         self._inside = 0
         self._failures = 0
+        self.deaths = 0
         self._start_after = 0.0
         self._closed = False
         self._closing = threading.Lock()
@@ -225,6 +229,7 @@ class ProbePool:
             self._selector.unregister(worker.orders)
         self._workers.remove(worker)
         death = worker.bury()
+        self.deaths += 1
         self._schedule.put_back(death.others)
         if not death.ready:
             self._postpone(death.cause)

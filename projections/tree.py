@@ -29,6 +29,7 @@ COUNT_BELOW = (
     " select count(*) from below"
 )
 COUNT = "select count(*) from nodes where parent is not null"
+PLACE = "select parent, name from nodes where number = ? and parent is not null"
 PATH = (
     "with recursive up (number, position, parent, name, depth) as ("
     " select number, position, parent, name, 0 from nodes where number = ? and parent is not null"
@@ -134,6 +135,11 @@ class Tree:
     def descendants(self, number: int) -> list[int]:
         """Return the numbers of all nodes below a directory, the deepest first."""
         return [row[0] for row in fetch(self._connection, DESCENDANTS, (number,))]
+
+    def place(self, number: int) -> tuple[int, bytes] | None:
+        """Return the parent's number and the name of a live node, or None."""
+        rows = fetch(self._connection, PLACE, (number,))
+        return (rows[0][0], rows[0][1]) if rows else None
 
     def path(self, number: int) -> bytes | None:
         """Return the absolute path of a live node, or None when there is no such node."""

@@ -27,6 +27,7 @@ from eventlog.events import Content
 from eventlog.identifiers import NodeIds
 from eventlog.log import Log
 from projections.changes import Page, read_page
+from projections.paths import Paths
 from projections.replay import FOLDS
 from projections.tree import Tree
 from tools.config import Config, server_files
@@ -61,7 +62,7 @@ class FeedReader:
     def __init__(self, log: Log) -> None:
         self._log = log
         self._idle: queue.SimpleQueue[apsw.Connection] = queue.SimpleQueue()
-        self._tree = Tree(open_reader(log.path))
+        self._paths = Paths(Tree(open_reader(log.path)), self.head)
 
     @property
     def log_id(self) -> str:
@@ -88,7 +89,7 @@ class FeedReader:
 
     def path(self, number: int) -> bytes | None:
         """Return the absolute path of a live node; only the event loop's thread may call."""
-        return self._tree.path(number)
+        return self._paths.path(number)
 
     @contextmanager
     def connection(self) -> Iterator[apsw.Connection]:

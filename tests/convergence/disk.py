@@ -64,7 +64,7 @@ def _walk(path: bytes, found: Picture) -> None:
     digest = ""
     if kind == "file":
         with open(path, "rb") as file:
-            digest = hashlib.md5(file.read()).hexdigest()
+            digest = hashlib.md5(file.read(), usedforsecurity=False).hexdigest()
     found[path] = Entry(kind, size, facts.st_mtime_ns // 1000, digest)
 
 

@@ -48,9 +48,7 @@ class History:
             changes the others without any kernel interface telling: only a comparison finds it.
     """
 
-    def __init__(
-        self, roots: list[Path], outside: Path, seed: int, *, links: bool = False
-    ) -> None:
+    def __init__(self, roots: list[Path], outside: Path, seed: int, *, links: bool = False) -> None:
         self._random = random.Random(seed)
         self._roots = [os.fsencode(root) for root in roots]
         self._outside = os.fsencode(outside)

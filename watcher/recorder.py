@@ -85,11 +85,15 @@ class Recorder:
         Returns:
             The nodes that were removed.
         """
-        doomed = self._log.call(lambda tx: _doomed(Tree(tx.connection), gone))
-        buried: list[Node] = []
-        for start in range(0, len(doomed), BURIED_AT_ONCE):
-            batch = doomed[start : start + BURIED_AT_ONCE]
-            buried += self._log.call(partial(_bury_below, gone=gone, numbers=batch, author=author))
+        buried, doomed = self._log.call(partial(_bury_few, gone=gone, author=author))
+        while doomed:
+            # The last ones go with whatever came below meanwhile, or that would be left an orphan.
+            for start in range(0, len(doomed) - BURIED_AT_ONCE, BURIED_AT_ONCE):
+                batch = doomed[start : start + BURIED_AT_ONCE]
+                bury = partial(_bury_below, gone=gone, numbers=batch, author=author)
+                buried += self._log.call(bury)
+            last, doomed = self._log.call(partial(_bury_few, gone=gone, author=author))
+            buried += last
         return buried
 
     def remove_root(self, node: Node, author: str) -> list[Node]:
@@ -101,6 +105,8 @@ def _record(
     transaction: Transaction, observations: Sequence[Observation], author: str, *, fresh: bool
 ) -> Recorded:
     tree = Tree(transaction.connection)
+    if not fresh:
+        observations = _in_live_directories(tree, observations)
     known = Known({}, {}, {}) if fresh else gather(tree, observations)
     unmounted = _unmounted(tree, observations, known)
     plan = reconcile(
@@ -132,6 +138,16 @@ def _record(
             if isinstance(event, Moved)
         ],
     )
+
+
+def _in_live_directories(tree: Tree, observations: Sequence[Observation]) -> list[Observation]:
+    """Leave out looks into directories that were removed since, perhaps by another root.
+
+    Whatever is in them is found under the number that the directory gets where it is now.
+    """
+    directories = {o.place.directory for o in observations}
+    live = {number for number in directories if tree.node(number) is not None}
+    return [o for o in observations if o.place.directory in live]
 
 
 def _unmounted(tree: Tree, observations: Iterable[Observation], known: Known) -> dict[Place, int]:
@@ -195,6 +211,14 @@ def _doomed(tree: Tree, gone: Gone) -> list[int]:
 def _is_where_it_was(tree: Tree, gone: Gone) -> bool:
     node, before = tree.node(gone.node.number), gone.node.state
     return node is not None and (node.state.parent, node.state.name) == (before.parent, before.name)
+
+
+def _bury_few(transaction: Transaction, gone: Gone, author: str) -> tuple[list[Node], list[int]]:
+    """Bury all when that is not much; returns what was buried, and else what is to be."""
+    doomed = _doomed(Tree(transaction.connection), gone)
+    if len(doomed) > BURIED_AT_ONCE:
+        return [], doomed
+    return _bury(transaction, doomed, gone.reason, author), []
 
 
 def _bury_below(

@@ -1,5 +1,6 @@
 """Looks at the disk: the only calls to `lstat` and friends on what lies below a root."""
 
+import errno
 import os
 import stat
 from collections.abc import Iterable, Mapping
@@ -135,6 +136,8 @@ class Looker:
             try:
                 target = os.readlink(name, dir_fd=directory_fd)
             except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
                 # Replaced by something that is no link: the kernel hints at that, too.
                 raise FileNotFoundError(error.errno, error.strerror, name) from error
             return self._facts(found, fs, target)

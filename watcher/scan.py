@@ -7,8 +7,9 @@ that is missing here may have been moved to where the scan has not been yet.
 
 import itertools
 import os
-import stat
+import sys
 from collections.abc import Callable, Iterator
+from stat import S_ISDIR
 from typing import NamedTuple
 
 from eventlog.events import DISK
@@ -27,6 +28,9 @@ BATCH = 5_000
 CHUNK = 20_000
 """Entries of one directory held at once; a larger directory is compared in pieces."""
 
+
+_ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
+"""What `os.fsencode` uses, at a third of its cost."""
 
 _Entry = tuple[bytes, os.stat_result]
 
@@ -168,17 +172,16 @@ class Scan:
         self.counts.directories += 1
         try:
             self._watch(number, fd)
-            entries = self._entries(fd)
-            first = list(itertools.islice(entries, CHUNK))
+            entries = list(itertools.islice(self._entries(fd), CHUNK))
+            if len(entries) < CHUNK:
+                self.counts.entries += len(entries)
+                self._compare_whole(number, fd, entries)
+            else:
+                self._compare_large(number, fd)
         except PermissionError as error:
             # What cannot be read is not gone: what is known of it stays.
             self.counts.unreadable += 1
             self._tools.warn(f"{self._path(number)}: cannot be listed: {error.strerror}")
-            return
-        if len(first) < CHUNK:
-            self._compare_whole(number, fd, first)
-        else:
-            self._compare_pieces(number, fd, itertools.chain(first, entries))
 
     def _watch(self, number: int, fd: int) -> None:
         try:
@@ -190,37 +193,44 @@ class Scan:
         hides = self._tools.looker.hides
         with os.scandir(fd) as found:
             for entry in found:
-                if hides(fd, entry.name):
+                text = entry.name
+                if hides(fd, text):
                     continue
                 try:
-                    facts = entry.stat(follow_symlinks=False)
+                    yield text.encode(_ENCODING, _ERRORS), entry.stat(follow_symlinks=False)
                 except FileNotFoundError:
                     continue  # it went away while we looked: hinted at
-                self.counts.entries += 1
-                yield os.fsencode(entry.name), facts
 
     def _compare_whole(self, number: int, fd: int, entries: list[_Entry]) -> None:
         known = {} if self._fresh else {n.state.name: n for n in self._tools.tree.children(number)}
+        has_directories = False
         for name, found in entries:
+            has_directories |= S_ISDIR(found.st_mode)
             self._compare(number, fd, name, found, known.pop(name, None))
         for node in known.values():
             self._missing(node)
+        if not has_directories:  # nobody below will need it
+            self._tools.directories.forget(number)
 
-    def _compare_pieces(self, number: int, fd: int, entries: Iterator[_Entry]) -> None:
+    def _compare_large(self, number: int, kept: int) -> None:
         """Compare a directory that is too large to be held: look up by name, both ways."""
+        fd = os.dup(kept)  # the other may be closed while batches are recorded
         tree, looker = self._tools.tree, self._tools.looker
-        for name, found in entries:
-            node = None if self._fresh else tree.child(number, name)
-            self._compare(number, fd, name, found, node)
-            if len(self._batch) >= CHUNK:
-                self.flush()
-        after = b""
-        while page := tree.children_after(number, after, CHUNK):
-            after = page[-1].state.name
-            for node in page:
-                seen = looker.look(fd, Place(number, node.state.name))
-                if seen.facts is None:
-                    self._missing(node)
+        try:
+            for name, found in self._entries(fd):
+                self.counts.entries += 1
+                node = None if self._fresh else tree.child(number, name)
+                self._compare(number, fd, name, found, node)
+                if len(self._batch) >= CHUNK:
+                    self.flush()
+            after = b""
+            while page := tree.children_after(number, after, CHUNK):
+                after = page[-1].state.name
+                for node in page:
+                    if looker.look(fd, Place(number, node.state.name)).facts is None:
+                        self._missing(node)
+        finally:
+            os.close(fd)
 
     def _compare(
         self, number: int, fd: int, name: bytes, found: os.stat_result, node: Node | None
@@ -228,7 +238,7 @@ class Scan:
         looker = self._tools.looker
         fs = looker.fs_by_device.get(found.st_dev, -1)
         if node is not None and unchanged_since(node.state, found, fs):
-            if stat.S_ISDIR(found.st_mode):
+            if S_ISDIR(found.st_mode):
                 self._stack.append(_Todo(node.number, number, name, (fs, found.st_ino)))
             return
         place = Place(number, name)

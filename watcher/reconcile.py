@@ -143,6 +143,7 @@ class _Matching:
         if node is None:
             return False
         self._settled.add(node.number)
+        seen = self._told(seen, node)
         held = self._holder(seen.place)
         if held is not None and self._is_save(held, node, seen, facts):
             self._settled.add(held.number)
@@ -163,6 +164,21 @@ class _Matching:
             facts,
         )
         return True
+
+    def _told(self, seen: Observation, moved: Node) -> Observation:
+        """Add what the kernel said of the places that a file came through.
+
+        A file may have been written under an earlier name, with its times set back. Only who heard
+        of the rename has also heard of every write before it.
+        """
+        before = self._seen[Place(moved.state.parent, moved.state.name)]
+        signs = seen.signs | before.signs
+        between = (o for o in self._seen.values() if o.place not in self._known.by_place)
+        if Sign.MOVED_FROM not in before.signs or any(
+            Sign.MOVED_FROM in o.signs and o.signs & CONTENT for o in between
+        ):
+            signs |= Sign.WRITTEN
+        return seen._replace(signs=signs)
 
     def _written_anew(self, seen: Observation, facts: Facts) -> bool:
         node = self._holder(seen.place)
@@ -281,8 +297,8 @@ def _changed(
         return fresh
     content = _content_after(state, seen, facts, now_ns)
     source = state
-    if content is None and heir_of is not None and same_bytes(heir_of, facts):
-        source, content = heir_of, heir_of.content
+    if content is None and heir_of is not None:
+        source, content = heir_of, _content_after(heir_of, seen, facts, now_ns)
     if content is None:
         return fresh
     return msgspec.structs.replace(
@@ -309,8 +325,6 @@ def _content_after(state: State, seen: Observation, facts: Facts, now_ns: int) -
     if state.ctime_ns == facts.ctime_ns:
         racy = written and now_ns - facts.ctime_ns < RACY_NS
         return Content.PENDING if racy else state.content
-    moved = seen.place != (state.parent, state.name)
-    failed = state.content == Content.FAILED
-    if written or failed or not (moved or seen.signs):
+    if written or not seen.signs or state.content == Content.FAILED:
         return Content.PENDING
     return state.content

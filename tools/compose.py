@@ -144,7 +144,8 @@ class System:
         removed = detach_missing(self.log, [observer.root for observer in self.observers])
         for observer in self.observers:
             observer.start()
-        self.describer.start()
+        if self._initial is not None:
+            self.describer.start()
         return removed
 
     def stop(self) -> None:
@@ -233,6 +234,8 @@ class System:
             if self._initial is None:
                 self._initial = str(self.log.head)
                 self.log.call(lambda tx: tx.set_meta(READY_KEY, str(self._initial)))
+                # Not before: nobody can ask for hashes yet, and the first scan is waited for.
+                self.describer.start()
             self._ready = True
         self.describer.put_aside_backlog()
 

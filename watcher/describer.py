@@ -113,8 +113,9 @@ class Describer:
         self._wake()
 
     def join(self) -> None:
-        """Wait for the end."""
-        self._thread.join()
+        """Wait for the end, if it was ever started."""
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def put_aside_backlog(self) -> None:
         """Let what changes from now on come before what is pending already."""

@@ -202,7 +202,7 @@ class Scan:
                     continue  # it went away while we looked: hinted at
 
     def _compare_whole(self, number: int, fd: int, entries: list[_Entry]) -> None:
-        known = {} if self._fresh else {n.state.name: n for n in self._tools.tree.children(number)}
+        known = {} if self._fresh else self._tools.tree.children_by_name(number)
         has_directories = False
         for name, found in entries:
             has_directories |= S_ISDIR(found.st_mode)

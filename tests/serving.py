@@ -41,10 +41,13 @@ def wait_until(true: Callable[[], bool], what: str, seconds: float = DEADLINE_SE
         what: said when it never comes true.
         seconds: the longest wait.
     """
-    pause, deadline = threading.Event(), CLOCK.monotonic() + seconds
+    pause, began = threading.Event(), CLOCK.monotonic()
+    asked = began
     while not true():
-        assert CLOCK.monotonic() < deadline, f"after {seconds} seconds still not: {what}"
-        pause.wait(0.01)
+        now = CLOCK.monotonic()
+        assert now - began < seconds, f"after {seconds} seconds still not: {what}"
+        pause.wait(max(0.01, 2 * (now - asked)))  # so that asking leaves time for the answer
+        asked = CLOCK.monotonic()
 
 
 class Connection:

@@ -58,6 +58,7 @@ class World:
         self._follower = Client(seed)
         self._visitor = Client(seed + 1)
         self._past: list[Client] = []
+        self._linked = False
         self._ending = threading.Event()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._follow)
@@ -100,7 +101,8 @@ class World:
             ]
             self._random.choices(kinds, [10, 1, 1, 2, 2])[0](history)
             self._visit()
-        if links:
+        self._linked |= links
+        if self._linked:
             # What was written through a link that vanished is told by no kernel interface.
             self.server.stop()
             self.server.start()

@@ -325,6 +325,7 @@ def _content_after(state: State, seen: Observation, facts: Facts, now_ns: int) -
     if state.ctime_ns == facts.ctime_ns:
         racy = written and now_ns - facts.ctime_ns < RACY_NS
         return Content.PENDING if racy else state.content
-    if written or not seen.signs or state.content == Content.FAILED:
+    shared = max(state.nlink, facts.nlink) > 1  # written under another name, perhaps unheard
+    if written or shared or not seen.signs or state.content == Content.FAILED:
         return Content.PENDING
     return state.content

@@ -254,6 +254,14 @@ def test_bytes_are_read_again_unless_the_kernel_told_of_something_else(
     assert (state.content, state.hash) == (content, HASH)
 
 
+@pytest.mark.parametrize(("before", "after"), [(2, 2), (1, 2), (2, 1)])
+def test_a_file_that_has_or_had_other_names_is_read_again(before: int, after: int) -> None:
+    """Through one that is gone before anyone looks it may have been written unheard."""
+    changed = facts(1, ctime_ns=200, nlink=after)
+    plan = plan_of([node(5, b"a", facts(1, nlink=before))], at(b"a", changed, Sign.ATTRIBUTES))
+    assert (state_after(plan).content, state_after(plan).hash) == (Content.PENDING, HASH)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "content"),
     [

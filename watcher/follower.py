@@ -11,6 +11,7 @@ from eventlog.clock import Clock
 from eventlog.events import DISK, Reason
 from projections.tree import Node
 from watcher.backend import Hints, Place, Sign
+from watcher.observation import Observation
 from watcher.reconcile import Gone
 from watcher.recorder import Recorded
 from watcher.scan import Scan, Tools
@@ -90,10 +91,15 @@ class Follower:
         """How many places wait."""
         return len(self._settling) + len(self._lost) + len(self._held) + len(self._unlisted)
 
-    def start_scan(self, *, fresh: bool = False) -> None:
-        """Begin to compare the whole root, in the place of any scan that goes on."""
+    def start_scan(self, *, fresh: bool = False, accept: bool = False) -> None:
+        """Begin to compare the whole root, in the place of any scan that goes on.
+
+        Args:
+            fresh: nothing was ever recorded below the root.
+            accept: believe also that other filesystems are mounted below it than before.
+        """
         self._below.clear()
-        self.scan = Scan(self._tools, self._root, fresh=fresh)
+        self.scan = Scan(self._tools, self._root, fresh=fresh, accept=accept)
 
     def wait_seconds(self, longest: float) -> float:
         """Return how long nothing needs to be done unless a hint comes."""
@@ -163,12 +169,15 @@ class Follower:
             if place.directory in foreign:
                 self._tools.elsewhere(place)
                 continue
-            fd = directories.fd(place.directory)
-            if fd is None:
-                before = self._lost.get(place)
-                lost[place] = _Lost(sign, before.since if before else now)
-            elif not looker.is_private(fd, place.name):
-                batch[place] = looker.look(fd, place, sign)
+            try:
+                fd = directories.fd(place.directory)
+                if fd is None:
+                    before = self._lost.get(place)
+                    lost[place] = _Lost(sign, before.since if before else now)
+                elif not looker.is_private(fd, place.name):
+                    batch[place] = looker.look(fd, place, sign)
+            except PermissionError:
+                continue  # what cannot be looked at stays as it is known; scans count it
         self._tools.widener.widen(batch)
         self._record(batch, now)
         self._lost = lost
@@ -242,7 +251,11 @@ class Follower:
     def _find_unlisted(self, now: float) -> None:
         """List directories that were not where the tree said, as soon as they are again."""
         for number, since in list(self._unlisted.items()):
-            if self._tools.directories.fd(number) is not None:
+            try:
+                found = self._tools.directories.fd(number) is not None
+            except PermissionError:
+                found = True  # and cannot be listed, which the scan will say
+            if found:
                 self._below.append(Scan(self._tools, number))
             elif self._tools.directories.is_foreign(number):
                 pass  # its new root lists it
@@ -251,6 +264,12 @@ class Follower:
                     continue
                 self.rescan_reason = "a directory was not where it was expected"
             del self._unlisted[number]
+
+    def _is_reachable(self, number: int) -> bool:
+        try:
+            return self._tools.directories.fd(number) is not None
+        except PermissionError:
+            return True  # it is there; the scan says that it cannot be listed
 
     def _hold(self, gone: Iterable[Gone]) -> None:
         now = self._clock.monotonic()
@@ -281,8 +300,11 @@ class Follower:
             place = Place(before.parent, before.name)
             if node is None or (node.state.parent, node.state.name) != place:
                 continue
-            fd = self._tools.directories.fd(place.directory)
-            seen = None if fd is None else self._tools.looker.look(fd, place)
+            try:
+                fd = self._tools.directories.fd(place.directory)
+                seen = None if fd is None else self._tools.looker.look(fd, place)
+            except PermissionError:
+                continue
             if seen is not None and seen.facts is None:
                 missing.append(lost)
             elif seen is not None:
@@ -291,6 +313,14 @@ class Follower:
             self._tools.widener.widen(batch)
             self._record(batch, self._clock.monotonic())
         return missing
+
+    def _see(self, place: Place) -> Observation | None:
+        """Look at a place; None when its directory cannot be found or searched."""
+        try:
+            fd = self._tools.directories.fd(place.directory)
+            return None if fd is None else self._tools.looker.look(fd, place)
+        except PermissionError:
+            return None
 
     def _bury(self, gone: Iterable[Gone]) -> None:
         for lost in gone:

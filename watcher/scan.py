@@ -9,6 +9,7 @@ import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from stat import S_ISDIR
 from typing import NamedTuple
 
@@ -76,14 +77,18 @@ class Scan:
         tools: what it works with.
         start: number of the directory to begin with.
         fresh: nothing was ever recorded below it.
+        accept: believe also that other filesystems are mounted below it than before.
     """
 
-    def __init__(self, tools: Tools, start: int, *, fresh: bool = False) -> None:
+    def __init__(
+        self, tools: Tools, start: int, *, fresh: bool = False, accept: bool = False
+    ) -> None:
         self.counts = Counts()
         self.unmounted: frozenset[int] = frozenset()
         self._start = start
         self._tools = tools
         self._fresh = fresh
+        self._accept = accept
         self.lost: list[int] = []
         self._first = True
         self._stack: list[_Todo] = []
@@ -111,13 +116,12 @@ class Scan:
         """
         if self._first:
             self._first = False
-            self._list(self._start, self._tools.directories.fd(self._start))
+            self._open_and_list(self._start, lambda: self._tools.directories.fd(self._start))
         budget = BATCH
         while self._stack and len(self._batch) < BATCH and budget > 0:
             todo = self._stack.pop()
             before = self.counts.entries
-            fd = self._tools.directories.fd_below(todo.parent, todo.name, todo.number, todo.file)
-            self._list(todo.number, fd)
+            self._open_and_list(todo.number, partial(self._open, todo))
             budget -= self.counts.entries - before + 10
         if len(self._batch) >= BATCH or not self._stack:
             self.flush()
@@ -137,7 +141,7 @@ class Scan:
         if not self._fresh:
             self._tools.widener.widen(self._batch)
         batch, self._batch = list(self._batch.values()), {}
-        recorded = self._tools.recorder.record(batch, DISK, fresh=self._fresh)
+        recorded = self._tools.recorder.record(batch, DISK, fresh=self._fresh, accept=self._accept)
         self.counts.events += recorded.events
         self.unmounted |= recorded.unmounted
         self._tools.aftermath(recorded)
@@ -161,6 +165,25 @@ class Scan:
     def _push(self, number: int, place: Place, facts: Facts) -> None:
         self._stack.append(_Todo(number, place.directory, place.name, (facts.fs, facts.ino)))
 
+    def _open(self, todo: _Todo) -> int | None:
+        return self._tools.directories.fd_below(todo.parent, todo.name, todo.number, todo.file)
+
+    def _open_and_list(self, number: int, opened: Callable[[], int | None]) -> None:
+        try:
+            self._list(number, opened())
+        except PermissionError as error:
+            # What cannot be read is not gone: what is known of it stays.
+            self.counts.unreadable += 1
+            self._tools.warn(f"{self._path(number)}: cannot be listed: {error.strerror}")
+
+    def _visit(self, number: int, open_it: Callable[[], int | None]) -> None:
+        """List a directory, if that is allowed: what cannot be read is not gone."""
+        try:
+            self._list(number, open_it())
+        except PermissionError as error:
+            self.counts.unreadable += 1
+            self._tools.warn(f"{self._path(number)}: cannot be listed: {error.strerror}")
+
     def _list(self, number: int, fd: int | None) -> None:
         """Watch a directory, then observe its entries.
 
@@ -170,18 +193,13 @@ class Scan:
             self.lost.append(number)
             return
         self.counts.directories += 1
-        try:
-            self._watch(number, fd)
-            entries = list(itertools.islice(self._entries(fd), CHUNK))
-            if len(entries) < CHUNK:
-                self.counts.entries += len(entries)
-                self._compare_whole(number, fd, entries)
-            else:
-                self._compare_large(number, fd)
-        except PermissionError as error:
-            # What cannot be read is not gone: what is known of it stays.
-            self.counts.unreadable += 1
-            self._tools.warn(f"{self._path(number)}: cannot be listed: {error.strerror}")
+        self._watch(number, fd)
+        entries = list(itertools.islice(self._entries(fd), CHUNK))
+        if len(entries) < CHUNK:
+            self.counts.entries += len(entries)
+            self._compare_whole(number, fd, entries)
+        else:
+            self._compare_large(number, fd)
 
     def _watch(self, number: int, fd: int) -> None:
         try:

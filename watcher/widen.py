@@ -65,9 +65,12 @@ class Widener:
             batch.update((seen.place, seen) for seen in wave)
 
     def _look(self, place: Place, want: _Wanted) -> Observation | None:
-        fd = self._directories.fd(place.directory)
-        if fd is not None:
-            return self._looker.look(fd, place, want.sign)
+        try:
+            fd = self._directories.fd(place.directory)
+            if fd is not None:
+                return self._looker.look(fd, place, want.sign)
+        except PermissionError:
+            return None  # what cannot be looked at stays as it is known
         if self._directories.is_foreign(place.directory):
             self._elsewhere(place)
         # Its directory was moved or removed. What has its only name elsewhere is not in there.

@@ -81,7 +81,7 @@ class Nas:
     def wait(self, true: Callable[[], bool], what: str) -> None:
         """Wait until something is true, and say how the roots are when it never is."""
         try:
-            wait_until(true, what, 120.0)
+            wait_until(true, what, 30.0)
         except AssertionError as error:
             error.add_note(f"{self.statuses()}")
             raise

@@ -5,6 +5,7 @@ It looks by itself, and does not ask the scan of the watcher, whose work it judg
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -120,14 +121,15 @@ class DiskCheck:
         except RootAbsentError as error:
             self._skip(f"root {where.name}", str(error))
             return False
-        full = self._tree.has_children(root.number)
-        facts = self._looker.facts(fd)
-        reason = judge(root, facts, was_full=full, empty=is_empty(fd))
-        if reason is not None:
+        try:
+            full = self._tree.has_children(root.number)
+            reason = judge(root, self._looker.facts(fd), was_full=full, empty=is_empty(fd))
+        finally:
             os.close(fd)
+        if reason is not None:
             self._skip(f"root {where.name}", reason)
             return False
-        self._directories.set_root(root.number, fd)
+        self._directories.set_root(root.number, partial(open_root, where))
         self._root = root.number
         return True
 

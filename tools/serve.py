@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -51,6 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     config = configuration.serve_config(arguments)
     _collect_less()
+    os.umask(0o077)  # the log names every file, also those in directories that are not for all
     clock = SystemClock()
     progress = Progress(sys.stderr, clock)
     logs.configure(config.log_level, config.log_path, progress)

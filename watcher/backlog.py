@@ -50,6 +50,7 @@ class Backlog:
     def rehash(self) -> None:
         """Hand out what was skipped or has failed, too."""
         self._rehash = {Content.SKIPPED: 0, Content.FAILED: 0}
+        self._drained = False
 
     def next(self, tree: Tree, limit: int, now: float) -> list[Node]:
         """Return nodes to describe, the most urgent kind first.

@@ -100,8 +100,10 @@ class Describer:
 
     @property
     def status(self) -> DescriberStatus:
-        """The state as of the last round."""
-        return self._status
+        """The state: counts of work as they are, the rest as of a moment ago."""
+        return msgspec.structs.replace(
+            self._status, done=self._tally.done, failed=self._tally.failed
+        )
 
     def start(self) -> None:
         """Begin."""
@@ -153,8 +155,8 @@ class Describer:
 
     def _round(self, pool: ProbePool, tree: Tree) -> None:
         if self._rehash_asked.is_set():
-            self._rehash_asked.clear()
             self._backlog.rehash()
+            self._rehash_asked.clear()  # after: until then it counts as work to be done
         if self._split_asked.is_set():
             self._split_asked.clear()
             self._backlog.split_at(self._log.head)
@@ -219,8 +221,8 @@ class Describer:
         problems = self._log.call(lambda tx: describe(tx, outcomes))
         for path, problem in problems:
             _log.warning("%s: %s", os.fsdecode(path), problem)
-        self._finish(outcomes, settled=True)
         self._tally.add(len(outcomes), len(problems), self._clock.monotonic())
+        self._finish(outcomes, settled=True)
 
     def _report_changed(self, outcomes: Iterable[Outcome], tree: Tree) -> None:
         for outcome in outcomes:

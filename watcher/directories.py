@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from projections.tree import Tree
 from watcher.reconcile import File
+from watcher.root import RootAbsentError
 
 OPEN_MAX = 256
 """Descriptors kept. Each also keeps its filesystem busy, so they are closed when idle."""
@@ -36,12 +37,19 @@ class Directories:
         self._tree = tree
         self._file_of = file_of
         self._open: OrderedDict[int, int] = OrderedDict()
-        self._root: tuple[int, int] | None = None
+        self._root = 0
+        self._open_root: Callable[[], int] = _no_root
 
-    def set_root(self, number: int, fd: int) -> None:
-        """Take over the descriptor of the root itself; closes all others."""
+    def set_root(self, number: int, open_root: Callable[[], int]) -> None:
+        """Say which directory all others are below.
+
+        Args:
+            number: its node number.
+            open_root: opens it, or raises RootAbsentError when it is not there.
+        """
         self.close()
-        self._root = (number, fd)
+        self._root = number
+        self._open_root = open_root
 
     def fd(self, number: int) -> int | None:
         """Return a descriptor of a directory, valid until the next call; do not close it.
@@ -52,13 +60,14 @@ class Directories:
 
         Raises:
             OSError: the disk is in trouble; says nothing about whether the directory exists.
+            RootAbsentError: the root is not there.
         """
-        if self._root is not None and number == self._root[0]:
-            return self._root[1]
         fd = self._open.get(number)
         if fd is not None:
             self._open.move_to_end(number)
             return fd
+        if number == self._root:
+            return self._keep(number, self._open_root())
         return self._resolve(number)
 
     def fd_below(self, parent: int, name: bytes, number: int, file: File) -> int | None:
@@ -78,7 +87,7 @@ class Directories:
     def is_foreign(self, number: int) -> bool:
         """Say whether a directory is known to be below another root."""
         chain = self._tree.ancestors(number)
-        return bool(chain) and self._root is not None and chain[0] != self._root[0]
+        return bool(chain) and chain[0] != self._root
 
     def forget(self, number: int) -> None:
         """Close the descriptor of a directory that is gone."""
@@ -87,30 +96,23 @@ class Directories:
             os.close(fd)
 
     def close(self) -> None:
-        """Close everything."""
-        while self._open:
-            os.close(self._open.popitem()[1])
-        if self._root is not None:
-            os.close(self._root[1])
-            self._root = None
-
-    def trim(self) -> None:
-        """Close all but the root, so that nothing keeps a filesystem busy while all is quiet."""
+        """Close everything, so that nothing keeps a filesystem busy while all is quiet."""
         while self._open:
             os.close(self._open.popitem()[1])
 
     def _resolve(self, number: int) -> int | None:
         chain = self._tree.chain(number)
-        if self._root is None or not chain or chain[0][0] != self._root[0]:
+        top = self.fd(self._root) if chain and chain[0][0] == self._root else None
+        if top is None:
             return None
-        fd = self._root[1]
+        fd = top
         for piece in _pieces([name for _, name in chain[1:-1]]):
             try:
                 above = os.open(piece, _FLAGS, dir_fd=fd)
             except (FileNotFoundError, NotADirectoryError):
                 return None
             finally:
-                if fd != self._root[1]:
+                if fd != top:
                     os.close(fd)
             fd = above
         try:
@@ -118,7 +120,7 @@ class Directories:
             file = (node.state.fs, node.state.ino) if node else None
             return file and self._enter(fd, chain[-1][1], number, file)
         finally:
-            if fd != self._root[1]:
+            if fd != top:
                 os.close(fd)
 
     def _enter(self, above: int, name: bytes, number: int, file: File) -> int | None:
@@ -133,13 +135,17 @@ class Directories:
         if self._file_of(fd) != file:
             os.close(fd)
             return None
-        self._keep(number, fd)
-        return fd
+        return self._keep(number, fd)
 
-    def _keep(self, number: int, fd: int) -> None:
+    def _keep(self, number: int, fd: int) -> int:
         self._open[number] = fd
         if len(self._open) > OPEN_MAX:
             os.close(self._open.popitem(last=False)[1])
+        return fd
+
+
+def _no_root() -> int:
+    raise RootAbsentError("it was not found yet")
 
 
 def _pieces(names: list[bytes]) -> list[bytes]:

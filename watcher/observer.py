@@ -153,7 +153,7 @@ class Observer:
             self._plan_scan(session, follower, rounds)
             self._report(session, follower, rounds)
             if rounds.trim_due(idle=follower.idle):
-                session.tools.directories.trim()
+                session.tools.directories.close()
 
     def _lost_hints(self, backend: Backend, rounds: Rounds) -> None:
         if backend.name == "poll":
@@ -169,6 +169,8 @@ class Observer:
             rounds.want("asked for")
         if self._accept_asked.is_set():
             self._accept_asked.clear()
+            rounds.begin()
+            follower.start_scan(accept=True)
         if follower.root_hinted or rounds.check_due():
             follower.root_hinted = False
             if session.mounts_changed():
@@ -214,6 +216,14 @@ class Observer:
 
     def _report(self, session: Session, follower: Follower, rounds: Rounds) -> None:
         scan = follower.scan
+        if follower.unmounted and not self._status.unmounted:
+            _log.warning(
+                "root %s: another filesystem, or none, is mounted on %s; what was recorded there "
+                "is kept; if it is gone for good, run: nasfeed confirm-removal %s",
+                self.root.name,
+                session.path_of(min(follower.unmounted)),
+                self.root.name,
+            )
         self._set(
             watches=session.backend.watches(),
             hints=follower.hints,

@@ -26,8 +26,8 @@ class Recorded(NamedTuple):
         gone: nodes seen nowhere any more, whose removal is the caller's to decide.
         directories: number and place of the directories that must be listed.
         numbers: node numbers of the places that an event was about.
-        unmounted: numbers of directories on which a filesystem was mounted that no longer is:
-            it may come back, so nothing below them is touched.
+        unmounted: numbers of directories on which another filesystem is mounted than before, or
+            none: that may come back, so nothing below them is touched.
         buried: nodes that were removed, because others took their places.
         left: places that nodes were moved away from.
     """
@@ -52,7 +52,12 @@ class Recorder:
         self._log = log
 
     def record(
-        self, observations: Sequence[Observation], author: str, *, fresh: bool = False
+        self,
+        observations: Sequence[Observation],
+        author: str,
+        *,
+        fresh: bool = False,
+        accept: bool = False,
     ) -> Recorded:
         """Record a batch and wait until it is durable.
 
@@ -60,6 +65,7 @@ class Recorder:
             observations: each place at most once.
             author: who did it.
             fresh: nothing is known at these places, and no file can have been moved to them.
+            accept: believe also that another filesystem is mounted than before.
 
         Returns:
             What was done.
@@ -67,7 +73,9 @@ class Recorder:
         Raises:
             LogError: it could not be stored; nothing was.
         """
-        return self._log.call(lambda tx: _record(tx, observations, author, fresh=fresh))
+        return self._log.call(
+            lambda tx: _record(tx, observations, author, fresh=fresh, accept=accept)
+        )
 
     def attach(self, name: bytes, path: bytes, facts: Facts, author: str) -> int:
         """Record that a root is there, under a name, at a path.
@@ -102,13 +110,18 @@ class Recorder:
 
 
 def _record(
-    transaction: Transaction, observations: Sequence[Observation], author: str, *, fresh: bool
+    transaction: Transaction,
+    observations: Sequence[Observation],
+    author: str,
+    *,
+    fresh: bool,
+    accept: bool,
 ) -> Recorded:
     tree = Tree(transaction.connection)
     if not fresh:
         observations = _in_live_directories(tree, observations)
     known = Known({}, {}, {}) if fresh else gather(tree, observations)
-    unmounted = _unmounted(tree, observations, known)
+    unmounted = {} if accept else _unmounted(tree, observations, known)
     plan = reconcile(
         [o for o in observations if o.place not in unmounted],
         known,
@@ -151,19 +164,16 @@ def _in_live_directories(tree: Tree, observations: Sequence[Observation]) -> lis
 
 
 def _unmounted(tree: Tree, observations: Iterable[Observation], known: Known) -> dict[Place, int]:
-    """Return the directories whose filesystem was unmounted: what shows now is what lay below."""
+    """Return the directories on which something was mounted or unmounted, over known contents.
+
+    What shows now is not what was recorded, and that may come back. So nothing below is touched.
+    """
     found: dict[Place, int] = {}
     for place, facts in ((o.place, o.facts) for o in observations):
         node = known.by_place.get(place)
-        if node is None or facts is None or node.state.fs in (0, facts.fs):
+        if node is None or facts is None or node.state.fs == facts.fs:
             continue
-        above = tree.node(place.directory)
-        if (
-            facts.is_directory
-            and node.state.is_directory
-            and above is not None
-            and above.state.fs == facts.fs
-        ):
+        if facts.is_directory and node.state.is_directory and tree.has_children(node.number):
             found[place] = node.number
     return found
 

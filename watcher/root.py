@@ -65,8 +65,8 @@ def judge(known: Node | None, facts: Facts, *, was_full: bool, empty: bool) -> s
         return None
     if known.state.fs != facts.fs:
         return "another filesystem is there than the one that was recorded"
-    if facts.fs and known.state.ino == facts.ino:
-        return None
-    if empty:
-        return "it is empty, and another directory than the one that was recorded"
+    if not facts.fs:  # inode numbers mean nothing here
+        return "it is empty, and was not when it was recorded" if empty else None
+    if known.state.ino != facts.ino:
+        return "another directory is there than the one that was recorded"
     return None

@@ -7,8 +7,8 @@ from eventlog.clock import Clock
 CHECK_SECONDS = 1.0
 """How often a root is looked at, whether it is still there or there again."""
 
-TRIM_SECONDS = 10.0
-"""Quiet time after which no directory is kept open."""
+TRIM_SECONDS = 1.0
+"""Quiet time after which no directory is kept open, so that disks can be unmounted."""
 
 BACKOFF_FIRST_SECONDS = 0.1
 BACKOFF_MAX_SECONDS = 60.0

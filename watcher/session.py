@@ -106,15 +106,13 @@ class Session:
                 self._refuse_stranger(
                     judge(known, facts, was_full=self.was_full, empty=is_empty(fd))
                 )
-            number = self.tools.recorder.attach(
-                self._root.raw_name, os.path.realpath(self._root.path), facts, DISK
-            )
-        except BaseException:
+        finally:
             os.close(fd)
-            raise
+        path = os.path.realpath(self._root.path)
+        number = self.tools.recorder.attach(self._root.raw_name, path, facts, DISK)
         self._file = (facts.fs, facts.ino)
-        self._below = tuple(self._mounts.below(os.path.realpath(self._root.path)))
-        self.tools.directories.set_root(number, fd)
+        self._below = tuple(self._mounts.below(path))
+        self.tools.directories.set_root(number, self._open)
         return number
 
     def _refuse_stranger(self, reason: str | None) -> None:
@@ -125,13 +123,20 @@ class Session:
 
     def check(self) -> None:
         """Raise RootAbsentError when the root's path no longer leads to the root."""
+        os.close(self._open())
+
+    def _open(self) -> int:
+        """Open the root and make sure that it is the root."""
         fd = open_root(self._root)
         try:
             found = self.tools.looker.file(fd)
-        finally:
+        except OSError:
             os.close(fd)
+            raise
         if found != self._file:
+            os.close(fd)
             raise RootAbsentError("another directory is at its path now")
+        return fd
 
     def mounts_changed(self) -> bool:
         """Say whether anything was mounted or unmounted below the root since the last call."""
@@ -141,6 +146,10 @@ class Session:
         below = tuple(self._mounts.below(os.path.realpath(self._root.path)))
         changed, self._below = below != self._below, below
         return changed
+
+    def path_of(self, number: int) -> str:
+        """Return the path of a node for people to read."""
+        return os.fsdecode(self.tools.tree.path(number) or b"?")
 
     def was_scanned(self) -> bool:
         """Say whether the root was ever seen whole."""

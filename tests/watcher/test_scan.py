@@ -3,7 +3,10 @@
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.watcher.rig import followed
+from watcher import scan
 
 
 def test_a_directory_made_anew_under_its_name_is_listed_itself(tmp_path: Path) -> None:
@@ -22,3 +25,55 @@ def test_a_directory_made_anew_under_its_name_is_listed_itself(tmp_path: Path) -
         rig.scan()
         assert rig.names() == {"directory", "directory/after", "spare"}
         assert rig.node("directory").number == before
+
+
+def test_what_is_missing_may_have_been_moved_to_where_the_scan_comes_later(tmp_path: Path) -> None:
+    with followed(tmp_path) as rig:
+        for name in ("a", "z"):
+            (rig.path / name).mkdir()
+        (rig.path / "z" / "file").touch()
+        (rig.path / "a" / "other").touch()
+        rig.scan()
+        numbers = {rig.node("z/file").number, rig.node("a/other").number}
+        (rig.path / "z" / "file").rename(rig.path / "a" / "file")
+        (rig.path / "a" / "other").rename(rig.path / "z" / "other")
+        rig.scan()
+        assert {rig.node("a/file").number, rig.node("z/other").number} == numbers
+
+
+def test_a_first_scan_makes_one_event_for_each_entry(tmp_path: Path) -> None:
+    with followed(tmp_path) as rig:
+        (rig.path / "a" / "b").mkdir(parents=True)
+        (rig.path / "a" / "b" / "file").touch()
+        counts = rig.scan().counts
+        assert (counts.entries, counts.directories, counts.events) == (3, 3, 3)
+        again = rig.scan().counts
+        assert (again.entries, again.events) == (3, 0)
+
+
+@pytest.mark.slow
+def test_a_directory_too_large_to_hold_is_compared_both_ways(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan, "CHUNK", 10)
+    with followed(tmp_path) as rig:
+        for number in range(35):
+            (rig.path / f"{number:02}").touch()
+        rig.scan()
+        assert len(rig.names()) == 35
+        for number in range(0, 35, 3):
+            (rig.path / f"{number:02}").unlink()
+        (rig.path / "new").touch()
+        rig.scan()
+        assert rig.names() == {path.name for path in rig.path.iterdir()}
+
+
+def test_without_watches_the_scan_goes_on_and_says_so_once(tmp_path: Path) -> None:
+    with followed(tmp_path, limit=2) as rig:
+        for number in range(5):
+            (rig.path / f"{number}").mkdir()
+            (rig.path / f"{number}" / "file").touch()
+        rig.scan()
+        assert len(rig.names()) == 10
+        assert rig.backend.watches() == 2
+        assert "watches" in rig.session.limit_message

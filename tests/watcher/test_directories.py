@@ -1,0 +1,101 @@
+"""A node number leads to its directory, or to nothing, never to another one."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.watcher.rig import Rig, followed, rigs
+from watcher.backend import Sign
+from watcher.directories import OPEN_MAX
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    with followed(tmp_path) as rig:
+        yield rig
+
+
+def opened(rig: Rig, number: int) -> int | None:
+    """Return the inode of what a number leads to."""
+    fd = rig.tools.directories.fd(number)
+    return None if fd is None else os.fstat(fd).st_ino
+
+
+def test_a_number_leads_to_its_directory_wherever_the_tree_says(rig: Rig) -> None:
+    deep = rig.path / "a" / "b"
+    deep.mkdir(parents=True)
+    rig.scan()
+    number, inode = rig.node("a/b").number, deep.stat().st_ino
+    rig.tools.directories.close()
+    assert opened(rig, number) == inode
+    assert opened(rig, rig.number) == rig.path.stat().st_ino
+
+
+def test_another_directory_in_its_place_is_not_taken_for_it(rig: Rig) -> None:
+    (rig.path / "a").mkdir()
+    rig.scan()
+    number = rig.node("a").number
+    rig.tools.directories.close()
+    (rig.path / "a").rename(rig.path / "b")
+    (rig.path / "a").mkdir()
+    assert opened(rig, number) is None
+
+
+@pytest.mark.parametrize("what", ["file", "link", "nothing"])
+def test_what_is_no_directory_any_more_leads_to_nothing(rig: Rig, what: str) -> None:
+    (rig.path / "a" / "b").mkdir(parents=True)
+    rig.scan()
+    numbers = [rig.node("a").number, rig.node("a/b").number]
+    rig.tools.directories.close()
+    (rig.path / "a").rename(rig.path / "moved")
+    if what == "file":
+        (rig.path / "a").touch()
+    elif what == "link":
+        (rig.path / "a").symlink_to("moved")
+    assert opened(rig, numbers[0]) is None
+
+
+def test_a_number_nobody_knows_leads_to_nothing(rig: Rig) -> None:
+    rig.scan()
+    assert opened(rig, 999) is None
+
+
+def test_directories_of_other_roots_are_known_as_such(tmp_path: Path) -> None:
+    with rigs(tmp_path, "one", "two") as [one, two]:
+        (two.path / "a").mkdir()
+        one.scan()
+        two.scan()
+        number = two.node("a").number
+        assert one.tools.directories.is_foreign(number)
+        assert opened(one, number) is None
+        assert not two.tools.directories.is_foreign(number)
+
+
+def test_only_some_stay_open(rig: Rig) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for number in range(OPEN_MAX + 50):
+        (rig.path / f"{number}").mkdir()
+        (rig.path / f"{number}" / "below").mkdir()
+    rig.scan()
+    for number in range(OPEN_MAX + 50):
+        assert opened(rig, rig.node(f"{number}").number)
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + OPEN_MAX + 5
+
+
+def test_a_tree_deeper_than_any_path_may_be_long_is_reached(rig: Rig) -> None:
+    fd = os.open(rig.path, os.O_PATH)
+    for _ in range(30):
+        os.mkdir("x" * 200, dir_fd=fd)
+        below = os.open("x" * 200, os.O_PATH, dir_fd=fd)
+        os.close(fd)
+        fd = below
+    os.mkdir("end", dir_fd=fd)
+    os.close(fd)
+    rig.hint("x" * 200, Sign.CREATED)
+    rig.work()
+    assert len(rig.names()) == 31
+    rig.tools.directories.close()
+    deepest = max(rig.tree.descendants(rig.number))
+    assert opened(rig, deepest) is not None

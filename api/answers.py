@@ -29,7 +29,9 @@ class Answer(NamedTuple):
     headers: Headers = ()
 
 
-def problem(status: int, error: str, detail: str, headers: Headers = ()) -> Answer:
+def problem(
+    status: int, error: str, detail: str, headers: Headers = (), log_id: str = ""
+) -> Answer:
     """Return an error.
 
     Args:
@@ -37,8 +39,9 @@ def problem(status: int, error: str, detail: str, headers: Headers = ()) -> Answ
         error: a word for programs.
         detail: a line for people.
         headers: besides the content's type and length.
+        log_id: epoch of the log's positions, where the log is known.
     """
-    return Answer(to_json(Problem(error, detail)), status, headers)
+    return Answer(to_json(Problem(error, detail, log_id)), status, headers)
 
 
 def failure(request: str, error: Exception) -> Answer:

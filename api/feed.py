@@ -68,12 +68,15 @@ class Feed:
             return refusal
         number = self._log.ids.to_number(node_id)
         if number == SUPER_ROOT:
-            return problem(400, "super_root", "no path for super-root")
+            return self._refuse(400, "super_root", "no path for super-root")
         path = None if number is None else self._log.path(number)
         if path is None:
-            return problem(404, "not_found", "there is no node with this id")
+            return self._refuse(404, "not_found", "there is no node with this id")
         text, raw = shown(path)
         return Answer(to_json(NodePath(text, self._log.log_id, raw)))
+
+    def _refuse(self, status: int, error: str, detail: str) -> Answer:
+        return problem(status, error, detail, log_id=self._log.log_id)
 
     def at_end(self) -> tuple[int, Answer] | None:
         """Return the head and what is answered to a client that is there, or None if not ready.
@@ -100,7 +103,7 @@ class Feed:
         try:
             asked = query.parse(query_string)
         except query.CursorError as error:
-            return problem(400, "invalid_cursor", str(error))
+            return self._refuse(400, "invalid_cursor", str(error))
         if any(log_id != self._log.log_id for log_id in (*log_ids, *asked.log_ids)):
             return self._gone("foreign_log", self._log.head())
         if 0 < asked.cursor < self._log.floor():

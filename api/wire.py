@@ -122,16 +122,18 @@ class NodePath(msgspec.Struct, gc=False):
     path_raw: Base64 | UnsetType = UNSET
 
 
-class Problem(msgspec.Struct):
+class Problem(msgspec.Struct, omit_defaults=True):
     """Any error.
 
     Attributes:
         error: a word for programs.
         detail: a line for people.
+        log_id: epoch of the log's positions, when the feed itself says no.
     """
 
     error: str
     detail: str
+    log_id: str = ""
 
 
 class NotReady(msgspec.Struct):

@@ -35,6 +35,9 @@ from tools.progress import Progress, Step
 POLL_SECONDS = 0.2
 """How often progress is looked at, and whether the log still works."""
 
+BURST_FILES = 100
+"""When so many files were described in a row, a line says that it is done."""
+
 _log = logging.getLogger("nasfeed")
 
 
@@ -127,8 +130,9 @@ async def _watched(system: System, progress: Progress, stop: asyncio.Event) -> A
     """Show progress, and stop the server when the log has failed."""
 
     async def watch() -> None:
+        shown = _Shown(system, progress)
         while system.log.failure is None:
-            _show(system, progress)
+            shown.show()
             await asyncio.sleep(POLL_SECONDS)
         stop.set()
 
@@ -141,16 +145,35 @@ async def _watched(system: System, progress: Progress, stop: asyncio.Event) -> A
             await task
 
 
-def _show(system: System, progress: Progress) -> None:
-    scanning = [o.status for o in system.observers if o.status.state == "scanning"]
-    described = system.describer.status
-    if scanning and any(not state.scanned for state in scanning):
-        progress.show(Step("scanning", "entries", sum(state.entries for state in scanning)))
-    elif described.pending:
-        done = described.done
-        progress.show(Step("metadata", "files", done, done + described.pending))
-    else:
-        progress.clear()
+class _Shown:
+    """Shows the first scan, then each burst of metadata by itself."""
+
+    def __init__(self, system: System, progress: Progress) -> None:
+        self._system = system
+        self._progress = progress
+        self._before: int | None = None
+
+    def show(self) -> None:
+        """Show what goes on now."""
+        states = [observer.status for observer in self._system.observers]
+        if any(state.state == "scanning" and not state.scanned for state in states):
+            entries = sum(state.entries for state in states)
+            self._progress.show(Step("scanning", "entries", entries))
+        else:
+            self._show_metadata()
+
+    def _show_metadata(self) -> None:
+        described = self._system.describer.status
+        if described.pending:
+            if self._before is None:
+                self._before = described.done
+            done = described.done - self._before
+            self._progress.show(Step("metadata", "files", done, done + described.pending))
+            return
+        self._progress.clear()
+        if self._before is not None and described.done - self._before >= BURST_FILES:
+            _log.info("metadata: %d files described", described.done - self._before)
+        self._before = None
 
 
 def _commands(system: System) -> dict[str, Callable[[Arguments, Report], Any]]:

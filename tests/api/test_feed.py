@@ -206,7 +206,7 @@ def test_a_path_that_is_not_utf8_comes_raw_as_well(server: Server, log: MemoryLo
 )
 def test_an_unknown_node_is_not_found(server: Server, given_id: str) -> None:
     answer = server.ask(f"/api/v1/nodes/{given_id}/path")
-    assert (answer.status, list(answer.json)) == (404, ["error", "detail"])
+    assert (answer.status, list(answer.json)) == (404, ["error", "detail", "log_id"])
 
 
 def test_the_super_root_has_no_path(server: Server) -> None:

@@ -59,12 +59,22 @@ def main() -> int:
         bench = _bench(arguments, Path(scratch))
         facts = machine.facts(bench)
         print(*(f"{key}: {value}" for key, value in facts.items()), sep="\n")
-        rows = [row for theme in chosen_themes(arguments) for row in THEMES[theme](bench)]
-    print("", *table.lines(rows), sep="\n")
-    if arguments.json:
-        document = {"machine": facts, "rows": rows}
-        Path(arguments.json).write_bytes(msgspec.json.format(msgspec.json.encode(document)))
+        rows: list[Row] = []
+        try:
+            for theme in chosen_themes(arguments):
+                for row in THEMES[theme](bench):
+                    rows.append(row)
+                    _say(f"  {row.work}: {table.summary(row)}")
+        finally:  # hours of measuring are not lost when a later measure fails
+            _report(rows, facts, arguments.json)
     return 0
+
+
+def _report(rows: list[Row], facts: dict[str, str], file: str | None) -> None:
+    print("", *table.lines(rows), sep="\n")
+    if file:
+        document = {"machine": facts, "rows": rows}
+        Path(file).write_bytes(msgspec.json.format(msgspec.json.encode(document)))
 
 
 def chosen_themes(arguments: argparse.Namespace) -> list[str]:

@@ -91,7 +91,7 @@ class Child:
             raise self._failed("did not stop") from error
 
     def _failed(self, what: str) -> OperatorError:
-        said = self._output.read_text(errors="replace").strip().splitlines()[-5:]
+        said = self._output.read_text(errors="replace").strip().splitlines()[-1:]
         return OperatorError(f"{self.process.args!r} {what}; it said: {said}")
 
     def kill(self) -> None:

@@ -9,6 +9,7 @@ from tools.bench.feeds import NASFEED, Program
 from tools.bench.large import MIB
 from tools.bench.life import Life, live
 from tools.bench.row import Figures, Goal, Row, percentile
+from tools.errors import OperatorError
 
 
 class _Lives(NamedTuple):
@@ -42,11 +43,21 @@ def rows(bench: Bench) -> Iterator[Row]:
     lives = _Lives([], [])
     sides = [partial(_live, bench, NASFEED, lives.ours)]
     if bench.wcpan:
-        sides.append(partial(_live, bench, bench.wcpan, lives.theirs))
+        sides.append(partial(_live_somehow, bench, bench.wcpan, lives.theirs))
     alternate(bench.repeat, *sides)
     yield from _rates(lives)
     yield from _starts(bench, lives)
     yield from _latencies(lives)
+
+
+def _live_somehow(bench: Bench, program: Program, lives: list[Life]) -> None:
+    """Let the peer live, with one worker when it dies of several: MediaInfo crashes in threads."""
+    try:
+        _live(bench, program, lives)
+    except OperatorError as error:
+        bench.say(f"{program.name} ended: {error}; once more with metadata_workers: 1")
+        keys = {**program.keys, "metadata_workers": 1}
+        _live(bench, program._replace(keys=keys), lives)
 
 
 def _live(bench: Bench, program: Program, lives: list[Life]) -> None:

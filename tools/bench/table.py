@@ -34,6 +34,12 @@ def _cells(row: Row) -> tuple[str, ...]:
     )
 
 
+def summary(row: Row) -> str:
+    """Return a row in a few words."""
+    theirs = f", {row.theirs.name} {_figures(row, row.theirs)}" if row.theirs else ""
+    return f"{_figures(row, row.ours)}{theirs} {row.unit}"
+
+
 def _figures(row: Row, figures: Figures) -> str:
     text = number(row.best(figures))
     if len(figures.values) > 1:

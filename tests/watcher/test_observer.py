@@ -1,0 +1,146 @@
+"""What an observer says of its root, and what it does when it is asked."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from eventlog.clock import SystemClock
+from eventlog.events import SUPER_ROOT
+from eventlog.log import Log
+from projections.replay import FOLDS
+from projections.tree import Tree
+from tests.serving import wait_until
+from tests.watcher.fake_backend import FakeBackend
+from watcher.backend import Place
+from watcher.excludes import Excludes
+from watcher.observer import Observer, detach_missing
+from watcher.root import Root
+from watcher.session import Settings
+from watcher.settle import Settling
+
+
+class Bench:
+    """An observer of one root with a backend that tells nothing by itself."""
+
+    def __init__(self, path: Path, log: Log) -> None:
+        self.path = path
+        self.backends: list[FakeBackend] = []
+        self.changes = threading.Semaphore(0)
+        settings = Settings(
+            excluded=Excludes(),
+            private={},
+            rescan_seconds=3600.0,
+            limited_rescan_seconds=3600.0,
+            open_backend=self._open_backend,
+            elsewhere=lambda _place: None,
+        )
+        self.observer = Observer(
+            Root("root", bytes(path)),
+            log,
+            settings,
+            Settling(),
+            SystemClock(),
+            self.changes.release,
+        )
+        self.log = log
+
+    def _open_backend(self, _root: Root) -> FakeBackend:
+        self.backends.append(FakeBackend())
+        return self.backends[-1]
+
+    def wait(self, state: str, scans: int = 0) -> None:
+        wait_until(
+            lambda: self.observer.status.state == state and self.observer.status.scans >= scans,
+            f"{state} after {scans} scans",
+        )
+
+    def names(self) -> set[bytes]:
+        def read(tree: Tree) -> set[bytes]:
+            return {n.state.name for root in tree.children(0) for n in tree.children(root.number)}
+
+        return self.log.call(lambda tx: read(Tree(tx.connection)))
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    log = Log(str(tmp_path / "log.db"), FOLDS)
+    bench = Bench(tmp_path / "root", log)
+    yield bench
+    bench.observer.stop()
+    bench.observer.join()
+    log.close()
+
+
+def test_a_root_is_scanned_at_the_start_and_when_asked(bench: Bench) -> None:
+    bench.path.mkdir()
+    (bench.path / "a").touch()
+    bench.observer.start()
+    bench.wait("online", scans=1)
+    assert bench.names() == {b"a"}
+    (bench.path / "b").touch()
+    bench.observer.rescan()
+    bench.wait("online", scans=2)
+    assert bench.names() == {b"a", b"b"}
+    status = bench.observer.status
+    assert (status.repairs, status.entries, status.scanned) == (1, 2, True)
+
+
+def test_lost_hints_are_counted_and_answered_by_a_scan(bench: Bench) -> None:
+    bench.path.mkdir()
+    bench.observer.start()
+    bench.wait("online", scans=1)
+    (bench.path / "a").touch()
+    bench.backends[-1].overflow()
+    bench.wait("online", scans=2)
+    assert (bench.observer.status.overflows, bench.names()) == (1, {b"a"})
+
+
+def test_a_suspected_place_is_looked_at(bench: Bench) -> None:
+    bench.path.mkdir()
+    bench.observer.start()
+    bench.wait("online", scans=1)
+    (bench.path / "a").touch()
+    bench.observer.suspect(Place(bench.observer.status.number, b"a"))
+    wait_until(lambda: bench.names() == {b"a"}, "it is looked at")
+    assert bench.observer.status.scans == 1
+
+
+def test_a_missing_root_is_offline_with_a_reason_and_nothing_is_recorded(bench: Bench) -> None:
+    bench.observer.start()
+    bench.wait("offline")
+    assert "No such file" in bench.observer.status.reason
+    assert bench.log.head == 0
+    bench.path.mkdir()
+    bench.wait("online", scans=1)
+    assert bench.observer.status.reason == ""
+
+
+def test_whoever_must_know_is_told_of_each_scan(bench: Bench) -> None:
+    bench.path.mkdir()
+    bench.observer.start()
+    assert bench.changes.acquire(timeout=60)
+    bench.observer.rescan()
+    assert bench.changes.acquire(timeout=60)
+
+
+def test_the_backend_is_closed_at_the_end(bench: Bench) -> None:
+    bench.path.mkdir()
+    bench.observer.start()
+    bench.wait("online", scans=1)
+    bench.observer.stop()
+    bench.observer.join()
+    assert [backend.closed for backend in bench.backends] == [True]
+
+
+def test_roots_that_are_no_longer_configured_are_removed_with_all_below(bench: Bench) -> None:
+    bench.path.mkdir()
+    (bench.path / "a").touch()
+    bench.observer.start()
+    bench.wait("online", scans=1)
+    bench.observer.stop()
+    bench.observer.join()
+    assert detach_missing(bench.log, [bench.observer.root]) == []
+    assert detach_missing(bench.log, [Root("other", b"/other")]) == ["root"]
+    assert bench.log.call(lambda tx: Tree(tx.connection).children(SUPER_ROOT)) == []

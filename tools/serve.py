@@ -8,6 +8,7 @@ within two seconds; nothing that was served is lost, whatever happens.
 import argparse
 import asyncio
 import contextlib
+import ctypes
 import gc
 import logging
 import os
@@ -38,6 +39,9 @@ POLL_SECONDS = 0.2
 BURST_FILES = 100
 """When so many files were described in a row, a line says that it is done."""
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+"""Parameters of mallopt(3), from malloc.h."""
+
 _log = logging.getLogger("nasfeed")
 
 
@@ -55,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     config = configuration.serve_config(arguments)
     _collect_less()
+    _return_memory()
     os.umask(0o077)  # the log names every file, also those in directories that are not for all
     clock = SystemClock()
     progress = Progress(sys.stderr, clock)
@@ -143,6 +148,19 @@ async def _watched(system: System, progress: Progress, stop: asyncio.Event) -> A
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+
+def _return_memory() -> None:
+    """Have the C library give memory back that pages of the feed needed for a moment.
+
+    By default it learns from large blocks to keep them, and keeps a heap for every thread. Then
+    one drain of the feed doubles the server's memory for good. See mallopt(3).
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):  # not in musl, which does not need it
+        libc.mallopt(_M_ARENA_MAX, 2)
+        libc.mallopt(_M_MMAP_THRESHOLD, 128 * 1024)
+        libc.mallopt(_M_TRIM_THRESHOLD, 1024 * 1024)
 
 
 class _Shown:

@@ -26,6 +26,7 @@ def rows_of(life: Life, tree: Tree, memory_mib: float) -> Iterator[Row]:
     yield _row(f"GET /cursor, {size}", "answers/s", life.cursors, better="more")
     yield _row(f"memory idle, {size}", "MiB", life.memory / MIB, memory)
     yield _row(f"memory peak, {size}", "MiB", life.memory_peak / MIB, memory)
+    yield _row(f"memory after drains, {size}", "MiB", life.memory_drained / MIB, memory)
     nodes = life.database / tree.entries
     yield _row(f"database, {size}", "bytes a node", nodes, Goal(NODE_BYTES, relative=False))
 

@@ -1,6 +1,7 @@
 """The life of a server of the feed: everything that is measured while it runs, and its restart."""
 
 import json
+import threading
 from typing import NamedTuple
 
 from tools.bench import drain, latency, load
@@ -16,6 +17,9 @@ LOOK_SECONDS = 0.25
 
 DRAINS = 3
 
+IDLE_SECONDS = 5.0
+"""After which a server has let go of what it kept for a while."""
+
 
 class Life(NamedTuple):
     """What was measured.
@@ -29,7 +33,8 @@ class Life(NamedTuple):
         cursors: answers to `/cursor` a second.
         latencies: of files that were saved; None if that was not asked for.
         memory_peak: bytes, while everything was scanned and hashed.
-        memory: bytes, after all this.
+        memory_drained: bytes, right after the drains.
+        memory: bytes, some seconds after all this.
         database: bytes, after a clean stop.
         restart: until the tree was compared again.
     """
@@ -42,6 +47,7 @@ class Life(NamedTuple):
     cursors: float
     latencies: Latencies | None
     memory_peak: int
+    memory_drained: int
     memory: int
     database: int
     restart: Run
@@ -63,8 +69,10 @@ def live(bench: Bench, program: Program, tree: Tree, *, saves: int = 0) -> Life:
         described, peak = _described(feed)
         changes = _count(drain.drain(feed.port, program.page))
         rates = [_rate(feed, changes, page) for page in (program.page, 1000)]
+        drained = feed.child.memory_bytes()
         cursors = load.answers_per_second(bench.wrk, feed.port, bench.load_seconds)
         latencies = latency.measure(feed, tree.path, saves) if saves else None
+        threading.Event().wait(IDLE_SECONDS)
         memory = feed.child.memory_bytes()
     database = sum(file.stat().st_size for file in state.glob("feed.db*"))
     again = Feed(program, tree.path, state, WAIT if program is NASFEED else None)
@@ -79,6 +87,7 @@ def live(bench: Bench, program: Program, tree: Tree, *, saves: int = 0) -> Life:
         cursors,
         latencies,
         peak,
+        drained,
         memory,
         database,
         restart,

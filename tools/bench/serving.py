@@ -82,6 +82,7 @@ def _starts(bench: Bench, lives: _Lives) -> Iterator[Row]:
     yield lives.row("restart, an entry", "µs", lambda life: life.restart.seconds / entries * 1e6)
     yield lives.row("memory, idle", "MiB", lambda life: life.memory / MIB)
     yield lives.row("memory, peak", "MiB", lambda life: life.memory_peak / MIB)
+    yield lives.row("memory after drains", "MiB", lambda life: life.memory_drained / MIB)
     yield lives.row("database, a node", "bytes", lambda life: life.database / entries)
 
 

@@ -56,6 +56,9 @@ def walk(path: Path) -> Iterator[os.DirEntry[str]]:
 def mirror(target: Path, count: int, sources: tuple[str, ...] = SOURCES) -> Tree:
     """Make a tree of real files: hard links where that is possible, else copies.
 
+    A link costs no space, but whoever makes or deletes another link to the same file, as a second
+    run of the benchmarks does, changes the file. Run one at a time.
+
     Args:
         target: a directory to be made.
         count: entries wanted.

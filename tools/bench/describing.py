@@ -3,12 +3,12 @@
 import shlex
 from collections.abc import Iterator
 
-from tools.bench.bench import Bench
+from tools.bench.bench import Bench, Run, figures
 from tools.bench.feeds import NASFEED
 from tools.bench.large import MEMORY_MIB, rows_of
 from tools.bench.life import live
 from tools.bench.process import Child
-from tools.bench.row import Figures, Goal, Row
+from tools.bench.row import Goal, Row
 
 PROCESSES = 2
 BATCH = 500
@@ -29,15 +29,15 @@ def rows(bench: Bench) -> Iterator[Row]:
     yield Row(
         work=f"all hashed, {bench.tree.files:,} files",
         unit="s",
-        ours=Figures("nasfeed", (life.described.seconds,), (life.described.cpu_seconds,)),
-        theirs=Figures("file+md5sum", (limit,)),
+        ours=figures("nasfeed", [life.described]),
+        theirs=figures("file+md5sum", [limit]),
         goal=Goal(1.2),
         note=f"from the start of the server, its scan included; beside {PROCESSES} processes",
     )
     yield from rows_of(life, bench.tree, MEMORY_MIB)
 
 
-def _limit(bench: Bench) -> float:
+def _limit(bench: Bench) -> Run:
     """Let the two programs read everything, as many at once as there is work for."""
     script = _LIMIT.format(shlex.quote(str(bench.tree.path)))
-    return Child(["sh", "-c", script], bench.new_state() / "output").finish()
+    return Run(*Child(["sh", "-c", script], bench.new_state() / "output").finish())

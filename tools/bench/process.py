@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import threading
@@ -64,18 +65,21 @@ class Child:
         """Return the memory of it and its living children, shared pages counted once (PSS)."""
         return sum(_pss_bytes(pid) for pid in family(self.process.pid))
 
-    def finish(self) -> float:
+    def finish(self) -> tuple[float, float]:
         """Wait for its end.
 
         Returns:
-            The seconds from its start until then.
+            The seconds from its start until then, and the processor time of it and its children.
 
         Raises:
             OperatorError: it did not end well.
         """
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         if status := self.process.wait(DEADLINE_SECONDS):
             raise self._failed(f"ended with {status}")
-        return self.age()
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        return self.age(), used
 
     def stop(self) -> None:
         """Ask it to end, and wait until it has.

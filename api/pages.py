@@ -51,6 +51,7 @@ class Pages:
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="feed-reader")
         self._busy = 0
         self._ahead: _Ahead | None = None
+        self._forgetting: asyncio.TimerHandle | None = None
         self._is_closed = False
 
     def close(self) -> None:
@@ -61,6 +62,10 @@ class Pages:
     async def page(self, asked: ChangesQuery) -> Answer:
         """Return a page, from memory if it was read ahead and is still true."""
         ahead, self._ahead = self._ahead, None
+        if self._forgetting is not None:
+            # Otherwise the timer holds a page of megabytes long after it was sent.
+            self._forgetting.cancel()
+            self._forgetting = None
         reading = ahead.reading if ahead and self._serves(ahead, asked) else self._submit(asked)
         answer, more_from = await reading
         if more_from is not None:
@@ -79,7 +84,8 @@ class Pages:
             return
         ahead = _Ahead(asked, self._head(), self._submit(asked))
         self._ahead = ahead
-        asyncio.get_running_loop().call_later(AHEAD_SECONDS, self._forget, ahead)
+        loop = asyncio.get_running_loop()
+        self._forgetting = loop.call_later(AHEAD_SECONDS, self._forget, ahead)
 
     def _forget(self, ahead: _Ahead) -> None:
         if self._ahead is ahead:

@@ -62,7 +62,8 @@ class FeedReader:
     def __init__(self, log: Log) -> None:
         self._log = log
         self._idle: queue.SimpleQueue[apsw.Connection] = queue.SimpleQueue()
-        self._paths = Paths(Tree(open_reader(log.path)), self.head)
+        self._for_paths = open_reader(log.path)
+        self._paths = Paths(Tree(self._for_paths), self.head)
 
     @property
     def log_id(self) -> str:
@@ -102,6 +103,12 @@ class FeedReader:
             yield connection
         finally:
             self._idle.put(connection)
+
+    def close(self) -> None:
+        """Close the connections that nobody has borrowed, so that the log can end its WAL."""
+        self._for_paths.close()
+        while not self._idle.empty():
+            self._idle.get_nowait().close()
 
 
 class System:
@@ -156,6 +163,7 @@ class System:
         for observer in self.observers:
             observer.join()
         self.describer.join()
+        self.reader.close()
         self.log.close()
 
     def readiness(self) -> Readiness:

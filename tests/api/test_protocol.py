@@ -57,7 +57,7 @@ def answers_until_closed(server: Server, raw: bytes) -> list[int]:
         return statuses(read_all(connection))
 
 
-# RELIABILITY: the set of requests that proxies and servers read differently. Each hides a second
+# The set of requests that proxies and servers read differently. Each hides a second
 # request (SMUGGLED) that must never be answered, or asks for what is not spoken here.
 SMUGGLED = b"GET /api/v1/root HTTP/1.1\r\nHost: localhost\r\n\r\n"
 REFUSED = {

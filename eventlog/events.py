@@ -144,7 +144,6 @@ class Removed(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
 
 
 Event = Created | Modified | Moved | Described | Removed
-StateEvent = Created | Modified | Moved | Described
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):

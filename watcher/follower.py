@@ -11,7 +11,6 @@ from eventlog.clock import Clock
 from eventlog.events import DISK, Reason
 from projections.tree import Node
 from watcher.backend import Hints, Place, Sign
-from watcher.observation import Observation
 from watcher.reconcile import Gone
 from watcher.recorder import Recorded
 from watcher.scan import Scan, Tools
@@ -265,12 +264,6 @@ class Follower:
                 self.rescan_reason = "a directory was not where it was expected"
             del self._unlisted[number]
 
-    def _is_reachable(self, number: int) -> bool:
-        try:
-            return self._tools.directories.fd(number) is not None
-        except PermissionError:
-            return True  # it is there; the scan says that it cannot be listed
-
     def _hold(self, gone: Iterable[Gone]) -> None:
         now = self._clock.monotonic()
         for lost in gone:
@@ -313,14 +306,6 @@ class Follower:
             self._tools.widener.widen(batch)
             self._record(batch, self._clock.monotonic())
         return missing
-
-    def _see(self, place: Place) -> Observation | None:
-        """Look at a place; None when its directory cannot be found or searched."""
-        try:
-            fd = self._tools.directories.fd(place.directory)
-            return None if fd is None else self._tools.looker.look(fd, place)
-        except PermissionError:
-            return None
 
     def _bury(self, gone: Iterable[Gone]) -> None:
         for lost in gone:

@@ -176,14 +176,6 @@ class Scan:
             self.counts.unreadable += 1
             self._tools.warn(f"{self._path(number)}: cannot be listed: {error.strerror}")
 
-    def _visit(self, number: int, open_it: Callable[[], int | None]) -> None:
-        """List a directory, if that is allowed: what cannot be read is not gone."""
-        try:
-            self._list(number, open_it())
-        except PermissionError as error:
-            self.counts.unreadable += 1
-            self._tools.warn(f"{self._path(number)}: cannot be listed: {error.strerror}")
-
     def _list(self, number: int, fd: int | None) -> None:
         """Watch a directory, then observe its entries.
 

@@ -31,6 +31,7 @@ from projections.paths import Paths
 from projections.replay import FOLDS
 from projections.tree import Tree
 from tools.config import Config, server_files
+from tools.upkeep import Task, Upkeep
 from watcher import status as watcher_status
 from watcher.backend import Backend, Place
 from watcher.describer import Describer
@@ -141,6 +142,7 @@ class System:
             self._suspect,
             clock,
         )
+        self.upkeep = Upkeep(self._upkeep_tasks(), clock)
 
     def start(self) -> list[str]:
         """Begin to observe.
@@ -153,6 +155,7 @@ class System:
             observer.start()
         if self._initial is not None:
             self.describer.start()
+        self.upkeep.start()
         return removed
 
     def stop(self) -> None:
@@ -160,9 +163,11 @@ class System:
         for observer in self.observers:
             observer.stop()
         self.describer.stop()
+        self.upkeep.stop()
         for observer in self.observers:
             observer.join()
         self.describer.join()
+        self.upkeep.join()
         self.reader.close()
         self.log.close()
 
@@ -206,8 +211,15 @@ class System:
             ),
             watches=WatchStatus(used=sum(s.watches for s in states), limit=watch_limit()),
             log=self._log_status(),
-            warnings=[*_warnings(states), *filter(None, [described.problem])],
+            warnings=[
+                *_warnings(states),
+                *filter(None, [described.problem]),
+                *self.upkeep.problems,
+            ],
         )
+
+    def _upkeep_tasks(self) -> list[Task]:
+        return []
 
     def _observer(self, name: str, path: str) -> Observer:
         config = self._config

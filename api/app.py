@@ -3,19 +3,22 @@
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import msgspec
-from litestar import Litestar
+from litestar import Litestar, Router
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from api.feed import Feed
 from api.front import Front
 from api.guard import Guard, machine_names
+from api.metering import Meter
+from api.operations import Operations, operations_router
 from api.ports import AskReadiness, AskStatus, FeedLog
 from api.routes import HANDLERS, feed_router
 
 if TYPE_CHECKING:
-    from api.asgi import Application
+    from api.asgi import Application, QuickApplication
 
 TITLE = "nasfeed"
 
@@ -40,15 +43,17 @@ class Dependencies(NamedTuple):
         readiness: asked until it is ready.
         status: asked in a thread for every status request.
         version: of the program, for the description of the API.
+        operations: what probes and metrics ask; without it there are neither.
     """
 
     log: FeedLog
     readiness: AskReadiness
     status: AskStatus
     version: str
+    operations: Operations | None = None
 
 
-def create_app(dependencies: Dependencies, access: Access | None = None) -> Guard:
+def create_app(dependencies: Dependencies, access: Access | None = None) -> "QuickApplication":
     """Return the ASGI application.
 
     Args:
@@ -57,15 +62,33 @@ def create_app(dependencies: Dependencies, access: Access | None = None) -> Guar
     """
     access = access or Access()
     feed = Feed(dependencies.log, dependencies.readiness)
+    registry = _registry(dependencies.operations)
     litestar = Litestar(
-        route_handlers=[feed_router(feed, dependencies.status)],
+        route_handlers=[
+            feed_router(feed, dependencies.status),
+            *_operations(dependencies.operations, registry),
+        ],
         openapi_config=_openapi(dependencies.version, needs_token=access.token is not None),
         exception_handlers=dict(HANDLERS),
         logging_config=None,
         on_shutdown=[feed.close],
     )
     names = machine_names() | set(access.host_names)
-    return Guard(Front(feed, cast("Application", litestar)), names, access.token)
+    guard = Guard(Front(feed, cast("Application", litestar)), names, access.token)
+    return Meter(guard, [route.path_format for route in litestar.routes], registry)
+
+
+def _registry(operations: Operations | None) -> CollectorRegistry:
+    """Return a registry of this application alone; the library's own is the whole process's."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    for collector in operations.collectors if operations else ():
+        registry.register(collector)
+    return registry
+
+
+def _operations(operations: Operations | None, registry: CollectorRegistry) -> list[Router]:
+    return [operations_router(operations, registry)] if operations else []
 
 
 def _openapi(version: str, *, needs_token: bool) -> OpenAPIConfig:

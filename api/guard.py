@@ -19,6 +19,14 @@ from api.sending import send_answer
 REMEMBERED_MAX: Final = 1_024
 """Accepted Host headers that are remembered."""
 
+OPEN_PATHS: Final = frozenset({b"/health/live", b"/health/ready"})
+"""What needs no token: those who watch over a server cannot always keep a secret."""
+
+ANONYMOUS: Final = "nasfeed.anonymous"
+"""Key in the scope of a request that came without the token and passed all the same."""
+
+_UNAUTHORIZED: Final = 401
+
 _AUTHORITY = re.compile(r"(?P<name>\[[^\[\]]*\]|[^:\[\]]*)(:[0-9]{0,5})?")
 
 
@@ -59,8 +67,10 @@ class Guard:
             scope["method"] = "GET"
             send = _without_body(send)
         if refusal is not None:
-            await send_answer(refusal, send)
-            return
+            if not _is_open(scope["raw_path"], refusal):
+                await send_answer(refusal, send)
+                return
+            scope = {**scope, ANONYMOUS: True}
         await self._app(scope, receive, send)
 
     def quick(self, path: bytes, query: bytes, headers: Headers) -> Answer | None:
@@ -73,7 +83,7 @@ class Guard:
         """
         refusal = self.check(headers)
         if refusal is not None:
-            return refusal
+            return None if _is_open(path, refusal) else refusal
         try:
             return self._app.quick(path, query, headers)
         except Exception:  # noqa: BLE001 - the awaited way meets it again, and reports it
@@ -99,7 +109,7 @@ class Guard:
         if self._token is None or self._is_authorized(authorization):
             return None
         return problem(
-            401,
+            _UNAUTHORIZED,
             "unauthorized",
             "send the configured token as 'Authorization: Bearer TOKEN'",
             (("www-authenticate", 'Bearer realm="nasfeed"'),),
@@ -119,6 +129,10 @@ class Guard:
         # Digests, so that neither the length nor the first wrong byte shows in the time taken.
         given = _digest(token.strip())
         return hmac.compare_digest(given, self._token or b"") and scheme.lower() == b"bearer"
+
+
+def _is_open(path: bytes, refusal: Answer) -> bool:
+    return path in OPEN_PATHS and refusal.status == _UNAUTHORIZED
 
 
 def _digest(token: bytes) -> bytes:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import apsw
 
+from api.operations import Health
 from api.status import (
     LogStatus,
     MetadataStatus,
@@ -183,6 +184,16 @@ class System:
             ),
         )
 
+    def health(self) -> Health:
+        """Say how the server is, for probes; from memory."""
+        states = [observer.status for observer in self.observers]
+        entries = sum(s.entries for s in states)
+        return Health(
+            failure=str(self.log.failure or ""),
+            waiting_for="" if self._ready else f"a scan of the roots, at {entries} entries",
+            offline=[s.name for s in states if s.state == RootState.OFFLINE],
+        )
+
     def count_unhashed(self) -> int:
         """Return how many files have no hash because it was skipped or failed."""
         with self.reader.connection() as connection:
@@ -294,27 +305,31 @@ class System:
             events = Tree(connection).count_events()
         return LogStatus(
             events=events,
-            database_bytes=_size(self.log.path),
-            wal_bytes=_size(f"{self.log.path}-wal"),
+            database_bytes=file_size(self.log.path),
+            wal_bytes=file_size(f"{self.log.path}-wal"),
             queue=self.log.queued,
         )
 
 
+def root_state(status: watcher_status.RootStatus) -> RootState:
+    """Return the state of a root in the words of the API."""
+    return RootState.SCANNING if status.state == "starting" else RootState(status.state)
+
+
 def _root_status(state: watcher_status.RootStatus, nodes: int) -> RootStatus:
-    scanning = state.state in ("starting", "scanning")
     progress = Progress(
         entries=state.entries, directories=state.directories, seconds=state.scan_seconds
     )
     return RootStatus(
         name=state.name,
         path=state.path.encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
-        state=RootState.SCANNING if scanning else RootState(state.state),
+        state=root_state(state),
         reason=state.reason,
         backend=state.backend,
         nodes=nodes,
         last_scan=_iso(state.scanned_us),
         watches=state.watches,
-        scan=progress if scanning else None,
+        scan=progress if root_state(state) is RootState.SCANNING else None,
         hints_queued=state.hints,
         overflows=state.overflows,
         rescans=state.scans,
@@ -343,7 +358,8 @@ def _iso(time_us: int) -> str:
     return datetime.fromtimestamp(time_us // 1_000_000, UTC).isoformat()
 
 
-def _size(path: str) -> int:
+def file_size(path: str) -> int:
+    """Return the bytes of a file; 0 when it is not there."""
     try:
         return Path(path).stat().st_size
     except FileNotFoundError:

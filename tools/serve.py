@@ -23,6 +23,7 @@ import uvloop
 from api.app import Access, Dependencies, create_app
 from api.connections import Connections
 from api.limits import Limits
+from api.operations import Operations
 from api.server import Address, ListenError, serve
 from eventlog.clock import SystemClock
 from tools import config as configuration
@@ -31,6 +32,7 @@ from tools.compose import System
 from tools.config import Config
 from tools.control import Arguments, Report
 from tools.errors import OperatorError
+from tools.gauges import Gauges
 from tools.progress import Progress, Step
 
 POLL_SECONDS = 0.2
@@ -96,12 +98,14 @@ async def _serve(config: Config, system: System, progress: Progress) -> None:
     for name in system.start():
         _log.warning("root %s is no longer configured: its nodes were removed", name)
     version = metadata.version("nasfeed")
+    connections = Connections(_limits(config))
     app = create_app(
         Dependencies(
             log=system.reader,
             readiness=system.readiness,
             status=lambda: system.status(version),
             version=version,
+            operations=Operations(system.health, [Gauges(system, connections, version)]),
         ),
         Access(host_names=config.hosts, token=config.token),
     )
@@ -109,7 +113,6 @@ async def _serve(config: Config, system: System, progress: Progress) -> None:
         control.serving(config.database, _commands(system)),
         _watched(system, progress, stop),
     ):
-        connections = Connections(_limits(config))
         try:
             await serve(app, config.host, config.port, stop, _announce, connections)
         except ListenError as error:

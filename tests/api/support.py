@@ -16,6 +16,7 @@ from api.app import Access, Dependencies, create_app
 from api.asgi import QuickApplication
 from api.connections import Connections
 from api.limits import Limits
+from api.operations import Health, Operations
 from api.server import Address, serve
 from api.status import LogStatus, MetadataStatus, Progress, Readiness, Status, WatchStatus
 from eventlog import codec
@@ -117,9 +118,13 @@ def status_of(log: MemoryLog) -> Status:
 
 
 def make_app(
-    log: MemoryLog, readiness: Readiness = READY, access: Access | None = None
+    log: MemoryLog,
+    readiness: Readiness = READY,
+    access: Access | None = None,
+    health: Health | None = None,
 ) -> QuickApplication:
-    dependencies = Dependencies(log, lambda: readiness, lambda: status_of(log), "1.2.3")
+    operations = Operations(lambda: health or Health())
+    dependencies = Dependencies(log, lambda: readiness, lambda: status_of(log), "1.2.3", operations)
     return create_app(dependencies, access)
 
 

@@ -19,6 +19,15 @@ TYPES: dict[str, set[type]] = {
 }
 
 
+FEED_PATHS = (
+    "/api/v1/cursor",
+    "/api/v1/changes",
+    "/api/v1/root",
+    "/api/v1/nodes/{node_id}/path",
+    "/api/v1/status",
+)
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     log = MemoryLog()
@@ -85,6 +94,8 @@ def described(schema: dict[str, Any], path: str, status: int) -> dict[str, Any]:
         ("/api/v1/changes", "/api/v1/changes?cursor=999", 410),
         ("/api/v1/root", "/api/v1/root", 200),
         ("/api/v1/status", "/api/v1/status", 200),
+        ("/health/live", "/health/live", 200),
+        ("/health/ready", "/health/ready", 200),
         ("/api/v1/nodes/{node_id}/path", f"/api/v1/nodes/{node_id(1)}/path", 200),
         ("/api/v1/nodes/{node_id}/path", f"/api/v1/nodes/{node_id(9)}/path", 404),
         ("/api/v1/nodes/{node_id}/path", f"/api/v1/nodes/{node_id(0)}/path", 400),
@@ -103,7 +114,7 @@ def test_refusals_of_every_path_are_as_described(schema: dict[str, Any]) -> None
         serving(make_app(MemoryLog(), STARTING)) as starting,
         serving(make_app(MemoryLog(), access=Access(token="x"))) as closed,  # noqa: S106 - a test
     ):
-        for path in schema["paths"]:
+        for path in FEED_PATHS:
             target = path.replace("{node_id}", node_id(1))
             answers = [starting.ask(target, Host="evil.example"), closed.ask(target)]
             answers += [] if path.endswith("status") else [starting.ask(target)]
@@ -114,13 +125,7 @@ def test_refusals_of_every_path_are_as_described(schema: dict[str, Any]) -> None
 
 
 def test_the_description_covers_the_whole_api(schema: dict[str, Any]) -> None:
-    assert set(schema["paths"]) == {
-        "/api/v1/cursor",
-        "/api/v1/changes",
-        "/api/v1/root",
-        "/api/v1/nodes/{node_id}/path",
-        "/api/v1/status",
-    }
+    assert set(schema["paths"]) == {*FEED_PATHS, "/health/live", "/health/ready", "/metrics"}
     assert schema["info"]["version"] == "1.2.3"
 
 

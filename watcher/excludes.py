@@ -17,8 +17,10 @@ DEFAULT_PATTERNS = (
     "#recycle",
     ".@__thumb",
     "*.__tmp__",
+    ".nasfeed",
 )
-"""What wcpan.drive.feed 1.6.0, whose configuration this program takes, leaves out by default."""
+"""What wcpan.drive.feed 1.6.0, whose configuration this program takes, leaves out by default; and
+the directory in which faces write what is to be renamed into place."""
 
 _WILD = re.compile(r"[*?\[]")
 

@@ -1,0 +1,272 @@
+"""No path and no race leads out of a root, and new files come whole or not at all."""
+
+import contextlib
+import ctypes
+import errno
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from api.beneath.paths import BadPathError, join, split
+from api.beneath.resolve import Resolver
+from api.beneath.root import Beneath
+from api.beneath.staging import OWN, STAGING, Staging
+
+TRIES = 20_000
+_EXCHANGE = 2
+READ = os.O_RDONLY | os.O_NONBLOCK
+
+
+def opener(path: Path) -> Callable[[], int]:
+    return lambda: os.open(path, os.O_PATH | os.O_DIRECTORY)
+
+
+@pytest.fixture(params=[True, False], ids=["openat2", "step by step"])
+def resolver(request: pytest.FixtureRequest) -> Resolver:
+    return Resolver(by_kernel=request.param)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    path = tmp_path / "root"
+    path.mkdir()
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "f").write_bytes(b"secret")
+    (path / "d").mkdir()
+    (path / "d" / "f").write_bytes(b"inside")
+    return path
+
+
+@pytest.fixture
+def beneath(root: Path, resolver: Resolver) -> Beneath:
+    return Beneath(opener(root), resolver)
+
+
+def descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def read(beneath: Beneath, path: bytes) -> bytes:
+    fd = beneath.open(path, READ)
+    with os.fdopen(fd, "rb") as file:
+        return file.read()
+
+
+BAD = {
+    "parent": b"..",
+    "climbing": b"d/../../outside/f",
+    "this": b"./d",
+    "absolute": b"/etc/passwd",
+    "empty name": b"d//f",
+    "slash at the end": b"d/",
+    "nul": b"d/f\0x",
+    "long name": b"n" * 256,
+    "long path": b"/".join([b"n" * 200] * 21),
+}
+
+
+@pytest.mark.parametrize("path", BAD.values(), ids=BAD)
+def test_a_path_that_could_mean_something_else_is_refused(beneath: Beneath, path: bytes) -> None:
+    with pytest.raises(BadPathError):
+        beneath.open(path, READ)
+    assert beneath.stat(b"d/f").st_size == 6
+
+
+@pytest.mark.parametrize("path", [b"a", b"a/b\xff/\n", b"...", b"a..", b"n" * 255])
+def test_all_other_bytes_are_kept(path: bytes) -> None:
+    assert join(split(path)) == path
+
+
+def test_a_file_is_opened_and_the_root_itself_can_be_listed(beneath: Beneath) -> None:
+    assert read(beneath, b"d/f") == b"inside"
+    with beneath.directory(b"") as fd, os.scandir(fd) as entries:
+        assert [entry.name for entry in entries] == ["d"]
+
+
+LINKS = {
+    "file outside": ("l", "../outside/f", b"l"),
+    "file inside": ("l", "d/f", b"l"),
+    "absolute": ("l", "/etc/passwd", b"l"),
+    "directory outside": ("l", "../outside", b"l/f"),
+    "directory inside": ("l", "d", b"l/f"),
+    "magic": ("l", "/proc/self/root", b"l/etc/passwd"),
+    "loop": ("l", "l", b"l/f"),
+}
+
+
+@pytest.mark.parametrize("case", LINKS.values(), ids=LINKS)
+def test_no_symbolic_link_is_followed(
+    root: Path, beneath: Beneath, case: tuple[str, str, bytes]
+) -> None:
+    name, target, path = case
+    (root / name).symlink_to(target)
+    with pytest.raises(OSError, match=os.strerror(errno.ELOOP)):
+        beneath.open(path, READ)
+    assert stat.S_ISLNK(beneath.stat(b"l").st_mode)
+
+
+def test_what_is_in_the_way_is_said(root: Path, beneath: Beneath) -> None:
+    (root / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        beneath.open(b"file/below", READ)
+    with pytest.raises(FileNotFoundError):
+        beneath.open(b"d/none", READ)
+
+
+def test_a_fifo_does_not_hang(root: Path, beneath: Beneath) -> None:
+    os.mkfifo(root / "fifo")
+    os.close(beneath.open(b"fifo", READ))
+    assert stat.S_ISFIFO(beneath.stat(b"fifo").st_mode)
+
+
+class LoopError(Exception):
+    """A symbolic link was in the way."""
+
+
+REFUSALS = (FileNotFoundError, NotADirectoryError, LoopError)
+
+
+@contextmanager
+def translated_loops() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise LoopError from error
+        raise
+
+
+@contextmanager
+def exchanging(one: Path, other: Path) -> Iterator[None]:
+    """Exchange two names over and over in a thread, as an attacker does."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    stop = threading.Event()
+    here, there = bytes(one), bytes(other)
+
+    def attack() -> None:
+        while not stop.is_set():
+            assert libc.renameat2(-100, here, -100, there, _EXCHANGE) == 0
+
+    thread = threading.Thread(target=attack)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_no_race_leads_out(root: Path, beneath: Beneath) -> None:
+    """What a check of the path before opening it does not achieve, as the last part shows."""
+    (root / "l").symlink_to("../outside")
+    read_inside = escaped = refused = 0
+    with exchanging(root / "d", root / "l"):
+        for _ in range(TRIES):
+            found = b""
+            with contextlib.suppress(*REFUSALS), translated_loops():
+                found = read(beneath, b"d/f")
+            escaped += found == b"secret"
+            read_inside += found == b"inside"
+            refused += not found
+    assert escaped == 0
+    assert read_inside > 0
+    assert refused > 0
+
+
+def test_writing_cannot_be_lured_out_either(root: Path, beneath: Beneath) -> None:
+    (root / "l").symlink_to("../outside")
+    staging = Staging(beneath)
+    with exchanging(root / "d", root / "l"):
+        for number in range(300):
+            with (
+                contextlib.suppress(*REFUSALS),
+                translated_loops(),
+                staging.new_file(b"d/new") as new,
+                beneath.entry(b"d/new") as entry,
+            ):
+                new.finish(number)
+                new.place(entry.directory, entry.name)
+    assert sorted(path.name for path in (root.parent / "outside").iterdir()) == ["f"]
+
+
+def test_missing_directories_are_made_with_the_mode_of_the_one_above(
+    root: Path, beneath: Beneath
+) -> None:
+    root.chmod(0o2775)
+    assert beneath.make_directories(b"a/b/c") == [b"a", b"a/b", b"a/b/c"]
+    assert beneath.make_directories(b"a/b/c") == []
+    assert stat.S_IMODE((root / "a/b/c").stat().st_mode) == 0o2775
+
+
+def test_a_file_in_the_way_of_directories_is_an_error(beneath: Beneath) -> None:
+    with pytest.raises(NotADirectoryError):
+        beneath.make_directories(b"d/f/g")
+
+
+def test_only_empty_directories_are_pruned_and_never_the_root(root: Path, beneath: Beneath) -> None:
+    (root / "a/b/c").mkdir(parents=True)
+    (root / "a/other").touch()
+    assert beneath.prune(b"a/b/c/gone") == [b"a/b/c", b"a/b"]
+    (root / "a/other").unlink()
+    beneath.unlink(b"d/f")
+    assert beneath.prune(b"d/f") == [b"d"]
+    assert beneath.prune(b"gone") == []
+    assert root.is_dir()
+
+
+def test_a_new_file_comes_whole_with_its_time(root: Path, beneath: Beneath) -> None:
+    root.chmod(0o750)
+    with Staging(beneath).new_file(b"f") as new:
+        os.write(new.fd, b"content")
+        assert [path.name for path in root.iterdir() if path.name != "d"] == [OWN.decode()]
+        new.finish(1_000_000_000)
+        with beneath.entry(b"f") as entry:
+            new.place(entry.directory, entry.name)
+    assert (root / "f").read_bytes() == b"content"
+    found = (root / "f").stat()
+    assert (found.st_mtime_ns, stat.S_IMODE(found.st_mode)) == (1_000_000_000, 0o640)
+    assert list((root / os.fsdecode(STAGING)).iterdir()) == []
+
+
+def test_a_file_that_takes_the_place_of_another_keeps_its_mode(
+    root: Path, beneath: Beneath
+) -> None:
+    (root / "d/f").chmod(0o604)
+    with Staging(beneath).new_file(b"d/f") as new, beneath.entry(b"d/f") as entry:
+        new.place(entry.directory, entry.name)
+    assert stat.S_IMODE((root / "d/f").stat().st_mode) == 0o604
+
+
+def test_a_file_that_is_given_up_leaves_nothing(root: Path, beneath: Beneath) -> None:
+    with pytest.raises(ZeroDivisionError), Staging(beneath).new_file(b"new/f") as new:
+        os.write(new.fd, bytes(1 // 0))
+    assert list((root / os.fsdecode(STAGING)).iterdir()) == []
+    assert not (root / "new").exists()
+
+
+def test_what_a_killed_server_left_is_swept(root: Path, beneath: Beneath) -> None:
+    staging = Staging(beneath)
+    assert staging.sweep() == 0
+    with staging.new_file(b"f"):
+        (root / os.fsdecode(STAGING) / "left").write_bytes(b"half")
+    assert staging.sweep() == 1
+    assert list((root / os.fsdecode(STAGING)).iterdir()) == []
+
+
+def test_no_descriptor_is_left_open(root: Path, beneath: Beneath) -> None:
+    before = descriptors()
+    staging = Staging(beneath)
+    (root / "l").symlink_to("d")
+    for path in (b"d/f", b"l/f", b"none/f", b"d/f/x", b"new/a"):
+        try:
+            with staging.new_file(path) as new, beneath.entry(path) as entry:
+                new.place(entry.directory, entry.name)
+            beneath.make_directories(path)
+        except OSError:
+            continue
+    assert descriptors() == before

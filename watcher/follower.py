@@ -142,7 +142,7 @@ class Follower:
         for place, lost in self._lost.items():
             places[place] = places.get(place, Sign(0)) | lost.sign
         if places:
-            self._flush()
+            self.flush()
             try:
                 self._look(places, now)
             except BaseException:
@@ -154,7 +154,7 @@ class Follower:
         self._bury_held(now)
         return done
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         """Record what scans have seen, so that it is not recorded after newer looks."""
         for scan in [*self._below, *([self.scan] if self.scan else [])]:
             scan.give_way()
@@ -178,7 +178,7 @@ class Follower:
             except PermissionError:
                 continue  # what cannot be looked at stays as it is known; scans count it
         self._tools.widener.widen(batch)
-        self._record(batch, now)
+        self.record(batch, DISK)
         self._lost = lost
         self._give_up_lost(now)
 
@@ -190,10 +190,17 @@ class Follower:
             self._tools.directories.forget(number)
         return foreign
 
-    def _record(self, batch: Batch, now: float) -> None:
+    def record(self, batch: Batch, author: str) -> None:
+        """Record looks, which must be newer than all that was recorded before.
+
+        Args:
+            batch: what was seen; widened.
+            author: who did it.
+        """
         if not batch:
             return
-        recorded = self._tools.recorder.record(list(batch.values()), DISK)
+        now = self._clock.monotonic()
+        recorded = self._tools.recorder.record(list(batch.values()), author)
         self.aftermath(recorded)
         for number, _ in recorded.directories:
             self._tools.directories.forget(number)
@@ -204,7 +211,7 @@ class Follower:
             self._held[gone.node.number] = _Held(gone, now)
         if certain:
             self._check()
-            self._bury(certain)
+            self._bury(certain, author)
 
     def _give_up_lost(self, now: float) -> None:
         """Forget hints about directories that are gone; scan for those that are not found."""
@@ -304,12 +311,12 @@ class Follower:
                 batch[place] = seen
         if batch:
             self._tools.widener.widen(batch)
-            self._record(batch, self._clock.monotonic())
+            self.record(batch, DISK)
         return missing
 
-    def _bury(self, gone: Iterable[Gone]) -> None:
+    def _bury(self, gone: Iterable[Gone], author: str = DISK) -> None:
         for lost in gone:
-            self._buried(self._tools.recorder.remove(lost, DISK))
+            self._buried(self._tools.recorder.remove(lost, author))
 
     def aftermath(self, recorded: Recorded) -> None:
         """Do what recording a batch makes necessary elsewhere."""

@@ -5,6 +5,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -14,14 +15,19 @@ from eventlog.events import DISK, SUPER_ROOT
 from eventlog.log import Log
 from projections.tree import Tree
 from watcher.backend import Backend, Place
+from watcher.deeds import Act, Deeds
 from watcher.follower import Follower
+from watcher.performer import Performer
 from watcher.recorder import Recorder
-from watcher.root import Root, RootAbsentError
+from watcher.root import Root, RootAbsentError, open_root
 from watcher.rounds import CHECK_SECONDS, Rounds
 from watcher.scan import Scan
-from watcher.session import Session, Settings
+from watcher.session import Session, Settings, device_of
 from watcher.settle import Settling
 from watcher.status import RootStatus
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 SUSPECTS_MAX = 10_000
 """Places that others ask to have looked at; beyond that the oldest are left to the next scan."""
@@ -60,6 +66,8 @@ class Observer:
         self._rescan_asked = threading.Event()
         self._accept_asked = threading.Event()
         self._suspects: deque[Place] = deque(maxlen=SUSPECTS_MAX)
+        self._deeds = Deeds()
+        self._session: Session | None = None
         self._backend: Backend | None = None
         self._status = RootStatus(root.name, os.fsdecode(root.path))
         self._thread = threading.Thread(target=self._run, name=f"root-{root.name}", daemon=True)
@@ -97,11 +105,52 @@ class Observer:
         self._suspects.append(place)
         self._wake()
 
+    def perform(self, act: Act, about: tuple[bytes, ...], author: str) -> "Future[int]":
+        """Have a change made by this root's thread and recorded; any thread may call.
+
+        Args:
+            act: makes the change; must be quick.
+            about: the paths that it is meant to touch.
+            author: who did it.
+
+        Returns:
+            A future of the log's position once the change is durable there; it fails with what
+            was raised, or with `watcher.deeds.RefusedError` when the root is not observed now.
+        """
+        done = self._deeds.add(act, about, author)
+        self._wake()
+        return done
+
+    def open_root(self) -> int:
+        """Open the root's directory for whoever works below it; any thread may call.
+
+        Returns:
+            A descriptor, to be closed by the caller.
+
+        Raises:
+            RootAbsentError: it is not there, or is not what is observed.
+        """
+        session = self._session
+        if session is None:
+            raise RootAbsentError(self._status.reason or "it was not found yet")
+        fd = open_root(self.root)
+        if device_of(fd) != session.device:
+            os.close(fd)
+            raise RootAbsentError("another directory is at its path now")
+        return fd
+
     def _wake(self) -> None:
         if (backend := self._backend) is not None:
             backend.wake()
 
     def _run(self) -> None:
+        try:
+            self._run_sessions()
+        finally:
+            self._session = None
+            self._deeds.close("the server stops")
+
+    def _run_sessions(self) -> None:
         while not self._stopping.is_set():
             try:
                 with Session(self._log, self.root, self._settings) as session:
@@ -119,7 +168,8 @@ class Observer:
         """Say why the root is not followed, then wait a little before looking for it again."""
         if self._status.reason != reason:
             _log.warning("root %s is %s: %s", self.root.name, state, reason)
-        self._backend = None
+        self._session = self._backend = None
+        self._deeds.close(reason)
         self._set(state=state, reason=reason, watches=0, hints=0)
         self._changed()
         self._stopping.wait(CHECK_SECONDS)
@@ -135,6 +185,11 @@ class Observer:
         self._set(state="scanning", reason="", backend=backend.name, number=number, scanned=scanned)
         follower = Follower(session.tools, self._settling, self._clock, number, session.check)
         session.aftermath = follower.aftermath
+        performer = Performer(
+            session.tools, number, follower.record, follower.suspect, lambda: self._log.head
+        )
+        self._session = session
+        self._deeds.open()
         follower.start_scan(fresh=not scanned and not session.was_full)
         _log.info("root %s: scanning %s", self.root.name, os.fsdecode(self.root.path))
         rounds = Rounds(
@@ -145,6 +200,8 @@ class Observer:
             follower.take(hints)
             while self._suspects:
                 follower.suspect(self._suspects.popleft())
+            if self._deeds:
+                self._perform(session, follower, performer)
             done = follower.work()
             if done is not None:
                 self._scan_done(session, rounds, done)
@@ -154,6 +211,12 @@ class Observer:
             self._report(session, follower, rounds)
             if rounds.trim_due(idle=follower.idle):
                 session.tools.directories.close()
+
+    def _perform(self, session: Session, follower: Follower, performer: Performer) -> None:
+        """Make the changes that wait, if the root is still there; scans give way to them."""
+        session.check()
+        follower.flush()
+        performer.perform(self._deeds.take())
 
     def _lost_hints(self, backend: Backend, rounds: Rounds) -> None:
         if backend.name == "poll":

@@ -47,7 +47,11 @@ class Settings(NamedTuple):
 
 
 class Session:
-    """What is open while a root is followed."""
+    """What is open while a root is followed.
+
+    Attributes:
+        device: `st_dev` and `st_ino` of the root, as of the last look at it.
+    """
 
     def __init__(self, log: Log, root: Root, settings: Settings) -> None:
         self.limit_message = ""
@@ -74,6 +78,7 @@ class Session:
             elsewhere=settings.elsewhere,
         )
         self._file: tuple[int, int] | None = None
+        self.device: tuple[int, int] | None = None
         self._below: tuple[object, ...] = ()
 
     def __enter__(self) -> Self:
@@ -102,6 +107,7 @@ class Session:
             facts = self.tools.looker.facts(fd)
             known = self.tools.tree.child(SUPER_ROOT, self._root.raw_name)
             self.was_full = known is not None and self.tools.tree.has_children(known.number)
+            self.device = device_of(fd)
             if not accept:
                 self._refuse_stranger(
                     judge(known, facts, was_full=self.was_full, empty=is_empty(fd))
@@ -136,6 +142,7 @@ class Session:
         if found != self._file:
             os.close(fd)
             raise RootAbsentError("another directory is at its path now")
+        self.device = device_of(fd)
         return fd
 
     def mounts_changed(self) -> bool:
@@ -174,6 +181,12 @@ class Session:
         if not self.limit_message:
             _log.warning("root %s: %s", self._root.name, message)
         self.limit_message = message
+
+
+def device_of(fd: int) -> tuple[int, int]:
+    """Return which file a descriptor stands for until its filesystem is unmounted."""
+    found = os.fstat(fd)
+    return found.st_dev, found.st_ino
 
 
 def _nothing(_: Recorded) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from eventlog import check
 from eventlog.schema import create_tables, run
-from projections import changes, tree
+from projections import changes, overlay, past, tree
 from projections.replay import FOLDS
 
 SCANS = {
@@ -43,7 +43,8 @@ def queries(module: ModuleType) -> dict[str, str]:
     }
 
 
-QUERIES = queries(tree) | queries(changes) | queries(check)
+MODULES = (tree, changes, check, past, overlay)
+QUERIES = {name: query for module in MODULES for name, query in queries(module).items()}
 
 
 def plan(query: str) -> list[str]:
@@ -51,7 +52,8 @@ def plan(query: str) -> list[str]:
     connection = apsw.Connection(":memory:")
     run(connection, resources.files("eventlog").joinpath("schema.sql").read_text())
     create_tables(connection, FOLDS)
-    count = max(query.count("?") - query.count("?1"), 0) + ("?1" in query)
+    numbered = {int(number) for number in re.findall(r"\?(\d)", query)}
+    count = max(numbered) if numbered else query.count("?")
     rows = connection.execute(f"explain query plan {query}", [None] * count)
     return [step for _, _, _, step in rows]
 

@@ -1,0 +1,256 @@
+"""What was is what the model recorded when it was."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import apsw
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eventlog.events import (
+    SUPER_ROOT,
+    Created,
+    Event,
+    Modified,
+    Moved,
+    Reason,
+    Record,
+    Removed,
+)
+from projections.overlay import KEPT_MAX, Overlays, Stored
+from projections.past import FIRST, Past, PastTree, UncoveredError, reading
+from tests.eventlog.helpers import directory_state, file_state, root_state
+from tests.model import Model
+from tests.projections.memory import empty, holding, store
+from tests.strategies import histories
+
+LIMITS = st.integers(1, 5)
+
+
+def models(records: Sequence[Record]) -> list[Model]:
+    """Return the model as of each position from 0 on."""
+    return [Model.of(records[:position]) for position in range(len(records) + 1)]
+
+
+def merge(connection: apsw.Connection, merged: int) -> None:
+    """Leave only the last event of each node up to a position, as compaction does."""
+    connection.execute(
+        "delete from events where position <= ?1 and exists (select 1 from events l"
+        " where l.node = events.node and l.position > events.position and l.position <= ?1)",
+        (merged,),
+    )
+    connection.execute("insert or replace into meta values ('merged', ?)", (str(merged),))
+
+
+@contextmanager
+def past_of(connection: apsw.Connection, overlays: Overlays | None = None) -> Iterator[Past]:
+    with reading(connection, overlays or Overlays()) as past:
+        yield past
+
+
+def paged(tree: PastTree, parent: int, limit: int) -> list[Stored]:
+    found: list[Stored] = []
+    after = FIRST
+    while page := tree.children(parent, after, limit):
+        assert len(page) <= limit
+        found += page
+        after = page[-1].key
+    return found
+
+
+def assert_equal(tree: PastTree, model: Model, numbers: int, limit: int) -> None:
+    """Compare everything that can be asked of a tree with the model."""
+    for number in range(1, numbers + 2):
+        found = tree.last(number)
+        assert (found and (found.position, found.event)) == model.last.get(number)
+        if found is not None and number in model.states:
+            assert tree.path(found) == model.path(number)
+    for parent in range(numbers + 1):
+        expected = sorted((model.states[n].name, n) for n in model.children(parent))
+        children = paged(tree, parent, limit)
+        assert [child.key for child in children] == expected
+        assert [(c.position, c.event) for c in children] == [model.last[n] for _, n in expected]
+        for name in {name for name, _ in expected} | {b"none"}:
+            child, there = tree.child(parent, name), model.at(parent, name)
+            assert child.node == there[0] if child else there == []
+
+
+@given(histories(), LIMITS)
+def test_every_position_is_as_it_was(records: list[Record], limit: int) -> None:
+    then = models(records)
+    with past_of(holding(records)) as past:
+        for position, model in enumerate(then):
+            assert_equal(past.at(position), model, len(records), limit)
+
+
+@given(histories(), LIMITS, st.data())
+def test_every_position_from_the_merged_on_is_as_it_was(
+    records: list[Record], limit: int, data: st.DataObject
+) -> None:
+    merged = data.draw(st.integers(0, len(records)))
+    connection = holding(records)
+    merge(connection, merged)
+    then = models(records)
+    with past_of(connection) as past:
+        for position in range(merged, len(records) + 1):
+            assert_equal(past.at(position), then[position], len(records), limit)
+        for position in range(merged):
+            with pytest.raises(UncoveredError):
+                past.at(position)
+
+
+@given(histories(), st.lists(st.integers(0, 30), max_size=6), st.data())
+def test_a_position_stays_as_it_was_while_the_log_grows(
+    records: list[Record], asked: list[int], data: st.DataObject
+) -> None:
+    """The same overlays are asked again and again, as a server does, between appends and merges."""
+    then, connection, overlays = models(records), empty(), Overlays()
+    head = merged = 0
+    while True:
+        with past_of(connection, overlays) as past:
+            for position in (p for p in asked if merged <= p <= head):
+                assert_equal(past.at(position), then[position], len(records), 3)
+        if head == len(records):
+            break
+        grown = data.draw(st.integers(head + 1, len(records)))
+        store(connection, records[head:grown])
+        head = grown
+        merged = data.draw(st.integers(merged, head) | st.just(merged))
+        merge(connection, merged)
+
+
+@given(histories())
+def test_a_path_resolves_to_a_node_with_that_path(records: list[Record]) -> None:
+    with past_of(holding(records)) as past:
+        for position, model in enumerate(models(records)):
+            tree = past.at(position)
+            tops = [model.states[n].target.rstrip(b"/") for n in model.children(SUPER_ROOT)]
+            for number in model.states:
+                path = model.path(number)
+                if path and len(set(tops)) == len(tops) and b"" not in tops:
+                    found = tree.resolve(path)
+                    assert found is not None
+                    assert tree.path(found) == path
+
+
+@given(histories())
+def test_all_events_of_a_node_are_its_history(records: list[Record]) -> None:
+    with past_of(holding(records)) as past:
+        for number in range(1, len(records) + 1):
+            expected = [r for r in records if r.node == number]
+            found: list[Stored] = []
+            while page := past.events(number, found[-1].position if found else 0, 2):
+                found += page
+            assert [(s.position, s.time_us, s.event) for s in found] == [
+                (r.position, r.time_us, r.event) for r in expected
+            ]
+
+
+@given(histories(), st.integers(0, 40))
+def test_before_a_time_the_last_position_before_it_is_shown(
+    records: list[Record], time: int
+) -> None:
+    """Positions are the times there."""
+    with past_of(holding(records)) as past:
+        assert past.before(time).position == min(max(time - 1, 0), len(records))
+
+
+DIRECTORY = 0o040755
+HISTORY: list[Event] = [
+    Created("", root_state(target=b"/mnt/r")),  # 1
+    Created("", directory_state(b"d")),  # 2
+    Created("", file_state(b"f", parent=2)),  # 3
+    Moved("", directory_state(b"e"), 1, b"d"),  # 4: node 2
+    Removed("", Reason.DELETED, 2, b"f", 0o100644),  # 5: node 3
+    Removed("", Reason.DELETED, 1, b"e", DIRECTORY),  # 6: node 2
+    Removed("", Reason.ROOT_REMOVED, 0, b"root", DIRECTORY),  # 7: node 1
+]
+NODES = (1, 2, 3, 2, 3, 2, 1)
+RECORDS = [
+    Record(position, node, position, event)
+    for position, (node, event) in enumerate(zip(NODES, HISTORY, strict=True), 1)
+]
+
+
+@pytest.mark.parametrize("merged", range(8))
+def test_a_tombstone_says_where_the_node_was(merged: int) -> None:
+    connection = holding(RECORDS)
+    merge(connection, merged)
+    # The path of a root is not in its tombstone: once the rest is merged only its name is left.
+    top = b"/mnt/r" if merged < 7 else b"root"
+    with past_of(connection) as past:
+        tree = past.now()
+        for number, path in ((1, top), (2, top + b"/e"), (3, top + b"/e/f")):
+            stored = tree.last(number)
+            assert stored is not None
+            assert tree.path(stored) == path
+
+
+def test_a_node_was_where_its_directories_were_then() -> None:
+    with past_of(holding(RECORDS)) as past:
+        paths = []
+        for position in range(3, 6):
+            tree = past.at(position)
+            stored = tree.last(3)
+            assert stored is not None
+            paths.append(tree.path(stored))
+    assert paths == [b"/mnt/r/d/f", b"/mnt/r/e/f", b"/mnt/r/e/f"]
+
+
+def test_what_was_dropped_and_what_is_to_come_is_refused_with_what_can_be_asked() -> None:
+    connection = holding(RECORDS)
+    merge(connection, 4)
+    with past_of(connection) as past:
+        for position, is_ahead in ((3, False), (0, False), (8, True)):
+            with pytest.raises(UncoveredError) as caught:
+                past.at(position)
+            assert caught.value.coverage == (4, 4, 7)
+            assert caught.value.is_ahead == is_ahead
+        with pytest.raises(UncoveredError):
+            past.before(4)
+        assert past.before(5).position == 4
+        assert past.before(10**18).position == 7
+
+
+def test_a_floor_is_a_limit_too() -> None:
+    connection = holding(RECORDS)
+    connection.execute("insert into meta values ('floor', '6'), ('merged', '2')")
+    with past_of(connection) as past:
+        assert past.coverage.earliest == 6
+
+
+def test_overlays_are_few() -> None:
+    connection, overlays = holding(RECORDS), Overlays()
+    with past_of(connection, overlays) as past:
+        for position in (1, 2, 3, 4, 5, 6, 1):
+            past.at(position).children(SUPER_ROOT, FIRST, 9)
+    assert len(overlays._kept) == KEPT_MAX
+
+
+def test_directories_in_a_circle_have_no_path() -> None:
+    circle = [
+        Record(1, 1, 1, Created("", root_state())),
+        Record(2, 2, 2, Created("", directory_state(b"a"))),
+        Record(3, 3, 3, Created("", directory_state(b"b", 2))),
+        Record(4, 2, 4, Moved("", directory_state(b"a", 3), 1, b"a")),
+        Record(5, 1, 5, Modified("", root_state())),
+    ]
+    with past_of(holding(circle)) as past:
+        for position in (4, 5):
+            tree = past.at(position)
+            stored = tree.last(3)
+            assert stored is not None
+            assert tree.path(stored) is None
+
+
+def test_what_leaves_after_a_question_takes_its_place_in_the_answer() -> None:
+    names = [b"a", b"b", b"c", b"d"]
+    made = [Record(1, 1, 1, Created("", root_state()))]
+    made += [Record(n, n, n, Created("", file_state(name))) for n, name in enumerate(names, 2)]
+    connection, overlays = holding(made), Overlays()
+    for position, number in enumerate((5, 3, 4, 2), 6):
+        gone = Removed("", Reason.DELETED, 1, names[number - 2], 0o100644)
+        store(connection, [Record(position, number, position, gone)])
+        with past_of(connection, overlays) as past:
+            assert [child.key[0] for child in paged(past.at(5), 1, 3)] == names

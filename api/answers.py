@@ -44,12 +44,13 @@ def problem(
     return Answer(to_json(Problem(error, detail, log_id)), status, headers)
 
 
-def failure(request: str, error: Exception) -> Answer:
+def failure(request: str, error: Exception, log_id: str = "") -> Answer:
     """Log what should not have gone wrong, and return what the client is told.
 
     Args:
         request: what was asked, for the log.
         error: what was raised.
+        log_id: epoch of the log's positions, where the log is known.
     """
     _log.error("%s failed", request, exc_info=error)
-    return problem(500, "internal", "the server failed; its log says more")
+    return problem(500, "internal", "the server failed; its log says more", log_id=log_id)

@@ -4,16 +4,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import msgspec
 from litestar import Litestar, Router
+from litestar.datastructures import State
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 from prometheus_client import CollectorRegistry, ProcessCollector
 
+from api.description import Description
 from api.feed import Feed
 from api.front import Front
 from api.guard import Guard, machine_names
 from api.metering import Meter
 from api.operations import Operations, operations_router
+from api.past import PastFace
+from api.past_routes import past_router
 from api.ports import AskReadiness, AskStatus, FeedLog
 from api.routes import HANDLERS, feed_router
 
@@ -62,16 +65,19 @@ def create_app(dependencies: Dependencies, access: Access | None = None) -> "Qui
     """
     access = access or Access()
     feed = Feed(dependencies.log, dependencies.readiness)
+    past = PastFace(dependencies.log, feed.refusal)
     registry = _registry(dependencies.operations)
     litestar = Litestar(
         route_handlers=[
-            feed_router(feed, dependencies.status),
+            feed_router(feed, past, dependencies.status),
+            past_router(past),
             *_operations(dependencies.operations, registry),
         ],
         openapi_config=_openapi(dependencies.version, needs_token=access.token is not None),
         exception_handlers=dict(HANDLERS),
         logging_config=None,
-        on_shutdown=[feed.close],
+        state=State({"log_id": feed.log_id}),
+        on_shutdown=[feed.close, past.close],
     )
     names = machine_names() | set(access.host_names)
     guard = Guard(Front(feed, cast("Application", litestar)), names, access.token)
@@ -103,6 +109,6 @@ def _openapi(version: str, *, needs_token: bool) -> OpenAPIConfig:
         description="What has changed on the disks of a NAS, in order, from any point on.",
         path="/schema",
         # The pages of the other renderers load scripts from elsewhere.
-        render_plugins=[JsonRenderPlugin()],
+        render_plugins=[Description()],
         **settings,
     )

@@ -14,7 +14,13 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class QuickApplication(Protocol):
-    """An application that can answer plain requests without being awaited."""
+    """An application that can answer plain requests without being awaited.
+
+    Attributes:
+        log_id: epoch of the positions of the log behind it, for refusals; "" when there is none.
+    """
+
+    log_id: str
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a connection."""

@@ -7,8 +7,8 @@ There are no dicts here and no call that can be looked up instead: what repeats 
 import base64
 import datetime as dt
 import stat
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -102,6 +102,27 @@ def iso_time(ns: int) -> str:
     if part := microseconds % 1_000_000:
         return f"{second}{_MILLISECONDS[part // 1000]}{_MICROSECONDS[part % 1000]}"
     return f"{second}+00:00"
+
+
+SUPER_ROOT_FIELDS: Final[Mapping[str, Any]] = {
+    "id": SUPER_ROOT_ID,
+    "parent_id": None,
+    "name": "",
+    "is_directory": True,
+    # It is on no disk and never changes.
+    "ctime": iso_time(0),
+    "mtime": iso_time(0),
+    "mime_type": "",
+    "hash": "",
+    "size": 0,
+    "is_image": False,
+    "is_video": False,
+    "width": 0,
+    "height": 0,
+    "ms_duration": 0,
+    "kind": "directory",
+}
+"""The super-root as a node of the feed."""
 
 
 def shown(raw: bytes) -> tuple[str, str | UnsetType]:

@@ -5,12 +5,11 @@ from typing import Final
 
 from api import query
 from api.answers import Answer, problem
-from api.encode import iso_time, page_json, shown, to_json
+from api.encode import SUPER_ROOT_FIELDS, page_json, shown, to_json
 from api.pages import Pages, Reading
 from api.ports import AskReadiness, FeedLog
 from api.wire import Changes, Cursor, Gone, NodePath, NotReady, Root
 from eventlog.events import SUPER_ROOT
-from eventlog.identifiers import SUPER_ROOT_ID
 
 RETRY_SECONDS: Final = "2"
 """When a client should ask again while the first scan runs."""
@@ -35,9 +34,18 @@ class Feed:
         self._end = (-1, Answer(b""))
         self._root: Answer | None = None
 
+    @property
+    def log_id(self) -> str:
+        """Epoch of the log's positions."""
+        return self._log.log_id
+
     def close(self) -> None:
         """Let the reading threads end."""
         self._pages.close()
+
+    def refusal(self) -> Answer | None:
+        """Return what every request is answered until the first scan is complete, or None."""
+        return None if self._ready else self._not_ready()
 
     def cursor(self) -> Answer:
         """Answer where the log ends; touches no database."""
@@ -55,7 +63,7 @@ class Feed:
         if not self._ready and (refusal := self._not_ready()):
             return refusal
         if self._root is None:
-            self._root = Answer(to_json(_super_root(self._log.log_id)))
+            self._root = Answer(to_json(Root(**SUPER_ROOT_FIELDS, log_id=self._log.log_id)))
         return self._root
 
     def path(self, node_id: str) -> Answer:
@@ -150,25 +158,3 @@ class Feed:
             progress=readiness.progress,
         )
         return Answer(to_json(body), 503, (("retry-after", RETRY_SECONDS),))
-
-
-def _super_root(log_id: str) -> Root:
-    return Root(
-        id=SUPER_ROOT_ID,
-        parent_id=None,
-        name="",
-        is_directory=True,
-        # It is on no disk and never changes.
-        ctime=iso_time(0),
-        mtime=iso_time(0),
-        mime_type="",
-        hash="",
-        size=0,
-        is_image=False,
-        is_video=False,
-        width=0,
-        height=0,
-        ms_duration=0,
-        kind="directory",
-        log_id=log_id,
-    )

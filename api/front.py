@@ -27,6 +27,7 @@ class Front:
     """
 
     def __init__(self, feed: Feed, app: Application) -> None:
+        self.log_id = feed.log_id
         self._feed = feed
         self._app = app
 
@@ -36,7 +37,7 @@ class Front:
             try:
                 answer = self.quick(scope["raw_path"], scope["query_string"], scope["headers"])
             except Exception as error:  # noqa: BLE001 - logged, and the client is told
-                answer = failure(f"GET {scope['path']!r}", error)
+                answer = failure(f"GET {scope['path']!r}", error, self.log_id)
             if answer is not None:
                 await send_answer(answer, send)
                 return

@@ -50,6 +50,7 @@ class Guard:
     def __init__(
         self, app: QuickApplication, names: Iterable[str], token: str | None = None
     ) -> None:
+        self.log_id = app.log_id
         self._app = app
         self._names = {"localhost", *(name.lower().rstrip(".") for name in names)}
         self._token = None if token is None else _digest(token.encode())
@@ -103,6 +104,7 @@ class Guard:
                     "misdirected",
                     "this server is not known by the name in the Host header;"
                     " add it to the configured host names",
+                    log_id=self.log_id,
                 )
             if name == b"authorization":
                 authorization = value
@@ -113,6 +115,7 @@ class Guard:
             "unauthorized",
             "send the configured token as 'Authorization: Bearer TOKEN'",
             (("www-authenticate", 'Bearer realm="nasfeed"'),),
+            self.log_id,
         )
 
     def _accept(self, host: bytes) -> bool:

@@ -63,6 +63,7 @@ class Meter:
         registry: CollectorRegistry,
         seconds: Callable[[], float] = time.perf_counter,
     ) -> None:
+        self.log_id = app.log_id
         self._app = app
         self._routes = Routes(templates)
         self._seconds = seconds

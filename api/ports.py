@@ -1,11 +1,13 @@
 """What the API needs from the rest of the program, and nothing more; composition fills it in."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from api.status import Readiness, Status
 from eventlog.identifiers import NodeIds
 from projections.changes import Page
+from projections.past import Past
 
 
 class FeedLog(Protocol):
@@ -46,6 +48,10 @@ class FeedLog(Protocol):
 
         Called on the event loop's thread, so it must take microseconds and wait for nothing.
         """
+        ...
+
+    def past(self) -> AbstractContextManager[Past]:
+        """Lend what answers questions about nodes, in one read transaction, to a thread."""
         ...
 
 

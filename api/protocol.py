@@ -6,7 +6,7 @@ accepts HTTP/0.9 and requests with no or several Host fields.
 
 import asyncio
 from enum import Enum, auto
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 import httptools
 from uvicorn import Config
@@ -73,11 +73,17 @@ class _Stage(Enum):
     """Nothing more is read."""
 
 
-class _RefusedError(Exception):
-    """Carries the answer to a request out of the parser."""
+class _Refusal(NamedTuple):
+    status: int
+    error: str
+    detail: str
 
-    def __init__(self, answer: Answer) -> None:
-        self.answer = answer
+
+class _RefusedError(Exception):
+    """Carries the refusal of a request out of the parser."""
+
+    def __init__(self, refusal: _Refusal) -> None:
+        self.refusal = refusal
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -118,7 +124,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._since = self.outflow.since = self.loop.time()
         self.address = self.client[0] if self.client else ""
         if not self.server_state.places.admit(self):
-            self._refuse(problem(503, "too_many_connections", "too many open connections"))
+            self._refuse(_Refusal(503, "too_many_connections", "too many open connections"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Free the place."""
@@ -162,7 +168,7 @@ class GuardedProtocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade:
             self._end_after_answer()
         except httptools.HttpParserError as error:
-            self._refuse(_answer_to(error))
+            self._refuse(_refusal_of(error))
         else:
             self._limit_unparsed()
 
@@ -247,7 +253,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._fed == 0 and self.served == 0:
             self.give_way()  # it never said a word, so it gets none
         else:
-            self._refuse(problem(408, "timeout", "the request did not come in time"))
+            self._refuse(_Refusal(408, "timeout", "the request did not come in time"))
 
     def _check_head(self) -> None:
         """Refuse what the parser lets through.
@@ -278,11 +284,11 @@ class GuardedProtocol(HttpToolsProtocol):
         limit = self._limits.header_bytes_max
         if self._stage is _Stage.BODY:
             if self._gap > limit:
-                self._refuse(problem(400, "bad_request", "too much that is no body"))
+                self._refuse(_Refusal(400, "bad_request", "too much that is no body"))
         elif self._fed > limit:
-            self._refuse(problem(431, "header_too_large", f"more than {limit} bytes of header"))
+            self._refuse(_Refusal(431, "header_too_large", f"more than {limit} bytes of header"))
 
-    def _refuse(self, answer: Answer) -> None:
+    def _refuse(self, refusal: _Refusal) -> None:
         """Read nothing more, answer if it is this request's turn, and close."""
         in_body = self._stage is _Stage.BODY
         self._stage = _Stage.REFUSED
@@ -299,6 +305,7 @@ class GuardedProtocol(HttpToolsProtocol):
             if is_answered:
                 self.transport.abort()
                 return
+        answer = problem(*refusal, log_id=self.server_state.app.log_id)
         head = _head(answer, [*self.server_state.default_headers, (b"connection", b"close")])
         self.transport.write(_message(head, answer.body))
         self.transport.close()
@@ -353,12 +360,12 @@ def _authority(url: bytes) -> bytes:
     return url.partition(b"://")[2].partition(b"/")[0].partition(b"?")[0]
 
 
-def _answer_to(error: httptools.HttpParserError) -> Answer:
-    """Return the answer to what the parser, or a check called by it, refused."""
+def _refusal_of(error: httptools.HttpParserError) -> _Refusal:
+    """Return the refusal of what the parser, or a check called by it, refused."""
     if isinstance(error.__context__, _RefusedError):
-        return error.__context__.answer
-    return problem(400, "bad_request", "this is no valid HTTP request")
+        return error.__context__.refusal
+    return _Refusal(400, "bad_request", "this is no valid HTTP request")
 
 
 def _refuse_head(status: int, error: str, detail: str) -> NoReturn:
-    raise _RefusedError(problem(status, error, detail))
+    raise _RefusedError(_Refusal(status, error, detail))

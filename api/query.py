@@ -49,7 +49,7 @@ def parse(query: bytes) -> ChangesQuery:
     cursors = [value for name, value in pairs if name == "cursor"]
     sizes = [value for name, value in pairs if name == "max_size"]
     log_ids = tuple(value for name, value in pairs if name == "log_id")
-    return ChangesQuery(_cursor(cursors), _limit(sizes), log_ids)
+    return ChangesQuery(_cursor(cursors), page_limit(sizes), log_ids)
 
 
 def _cursor(values: list[str]) -> int:
@@ -62,6 +62,11 @@ def _cursor(values: list[str]) -> int:
     return cursor
 
 
-def _limit(values: list[str]) -> int:
+def page_limit(values: list[str]) -> int:
+    """Return how many entries a page may have; what is no wish for that gives the default.
+
+    Args:
+        values: all that were given.
+    """
     found = _SIZE.fullmatch(values[0]) if len(values) == 1 else None
     return min(int(found[1][:_SIZE_DIGITS]), PAGE_MAX) or PAGE_DEFAULT if found else PAGE_DEFAULT

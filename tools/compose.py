@@ -28,6 +28,8 @@ from eventlog.events import Content
 from eventlog.identifiers import NodeIds
 from eventlog.log import Log
 from projections.changes import Page, read_page
+from projections.overlay import Overlays
+from projections.past import Past, reading
 from projections.paths import Paths
 from projections.replay import FOLDS
 from projections.tree import Tree
@@ -66,6 +68,7 @@ class FeedReader:
         self._idle: queue.SimpleQueue[apsw.Connection] = queue.SimpleQueue()
         self._for_paths = open_reader(log.path)
         self._paths = Paths(Tree(self._for_paths), self.head)
+        self._overlays = Overlays()
 
     @property
     def log_id(self) -> str:
@@ -93,6 +96,12 @@ class FeedReader:
     def path(self, number: int) -> bytes | None:
         """Return the absolute path of a live node; only the event loop's thread may call."""
         return self._paths.path(number)
+
+    @contextmanager
+    def past(self) -> Iterator[Past]:
+        """Lend what answers questions about nodes, in one read transaction, to a thread."""
+        with self.connection() as connection, reading(connection, self._overlays) as past:
+            yield past
 
     @contextmanager
     def connection(self) -> Iterator[apsw.Connection]:

@@ -20,9 +20,12 @@ from api.operations import Health, Operations
 from api.server import Address, serve
 from api.status import LogStatus, MetadataStatus, Progress, Readiness, Status, WatchStatus
 from eventlog import codec
-from eventlog.events import Created, Event, Modified, Reason, Removed, State
+from eventlog.events import Created, Event, Modified, Reason, Record, Removed, State
 from eventlog.identifiers import NodeIds
 from projections.changes import Page
+from projections.overlay import Overlays
+from projections.past import Past
+from tests.projections.memory import holding
 
 PREFIX = "01234567-89ab-8def-8123-"
 LOG_ID = "0123456789abcdef0123456789abcdef"
@@ -96,6 +99,12 @@ class MemoryLog:
 
     def path(self, number: int) -> bytes | None:
         return self.paths.get(number)
+
+    @contextlib.contextmanager
+    def past(self) -> Iterator[Past]:
+        records = [Record(p, node, p * 1_000_000, event) for p, node, event in self.events]
+        with contextlib.closing(holding(records)) as connection:
+            yield Past(connection, Overlays())
 
 
 READY = Readiness(ready=True)

@@ -217,7 +217,7 @@ def test_the_super_root_has_no_path(server: Server) -> None:
 @pytest.mark.parametrize("path", ["/", "/api/v1", "/api/v1/x", "/api/v1/nodes//path", "/%2e%2e/x"])
 def test_elsewhere_there_is_nothing(server: Server, path: str) -> None:
     answer = server.ask(path)
-    assert (answer.status, list(answer.json)) == (404, ["error", "detail"])
+    assert (answer.status, list(answer.json)) == (404, ["error", "detail", "log_id"])
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
@@ -225,7 +225,7 @@ def test_elsewhere_there_is_nothing(server: Server, path: str) -> None:
 def test_another_method_is_refused(server: Server, method: str, path: str) -> None:
     answer = server.ask(path, method)
     assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
-    assert list(answer.json) == ["error", "detail"]
+    assert (list(answer.json), answer.json["log_id"]) == (["error", "detail", "log_id"], LOG_ID)
 
 
 @pytest.mark.parametrize("path", [*PATHS, "/api/v1/status", "/nowhere", "/schema/openapi.json"])

@@ -8,12 +8,14 @@ from api.answers import Answer
 from api.app import Access
 from api.asgi import Headers, Message, Receive, Scope, Send
 from api.guard import REMEMBERED_MAX, Guard, machine_names
-from tests.api.support import MemoryLog, make_app, serving
+from tests.api.support import LOG_ID, MemoryLog, make_app, serving
 
 SECRET = "s3cret"  # noqa: S105 - of a test
 
 
 class _Open:
+    log_id = ""
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         raise AssertionError((scope, receive, send))
 
@@ -110,6 +112,7 @@ def test_the_guard_stands_before_everything(path: str, method: str) -> None:
             assert answer.status == asked
             assert answer.headers["content-type"] == "application/json; charset=utf-8"
             assert (answer.body == b"") is (method == "HEAD")
+            assert method == "HEAD" or answer.json["log_id"] == LOG_ID
         passed = server.ask(path, method, Host="nas.home", Authorization=token)
         assert passed.status in {200, 404, 405}
 

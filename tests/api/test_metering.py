@@ -13,6 +13,8 @@ TEMPLATES = ["/a", "/n/{id}/path", "/n/{id}", "/a.b/{x}", STREAM]
 
 
 class _App:
+    log_id = ""
+
     def __init__(self, seconds: list[float], status: int | None) -> None:
         self.seconds = seconds
         self.status = status

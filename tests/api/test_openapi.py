@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from api.app import Access
-from tests.api.support import STARTING, MemoryLog, Server, make_app, node_id, serving
+from eventlog.events import Moved
+from tests.api.support import STARTING, MemoryLog, Server, make_app, node_id, serving, state
 
 TYPES: dict[str, set[type]] = {
     "string": {str},
@@ -24,6 +25,10 @@ FEED_PATHS = (
     "/api/v1/changes",
     "/api/v1/root",
     "/api/v1/nodes/{node_id}/path",
+    "/api/v1/nodes/{node_id}",
+    "/api/v1/nodes/{node_id}/children",
+    "/api/v1/nodes/{node_id}/history",
+    "/api/v1/nodes/by-path",
     "/api/v1/status",
 )
 
@@ -35,6 +40,8 @@ def server() -> Iterator[Server]:
     log.create(b"\xff", mode=0o120777, target=b"\xfe")
     log.remove(log.create(b"b"))
     log.paths[1] = b"/x/\xff"
+    top = log.create(b"r", mode=0o040755, target=b"/r")
+    log.append(Moved("", state(b"c", top), top, b"\xfe"), log.create(b"\xfe", top))
     with serving(make_app(log)) as running:
         yield running
 
@@ -99,6 +106,28 @@ def described(schema: dict[str, Any], path: str, status: int) -> dict[str, Any]:
         ("/api/v1/nodes/{node_id}/path", f"/api/v1/nodes/{node_id(1)}/path", 200),
         ("/api/v1/nodes/{node_id}/path", f"/api/v1/nodes/{node_id(9)}/path", 404),
         ("/api/v1/nodes/{node_id}/path", f"/api/v1/nodes/{node_id(0)}/path", 400),
+        ("/api/v1/cursor", "/api/v1/cursor?at=2026-03-04T12:00:00Z", 200),
+        ("/api/v1/cursor", "/api/v1/cursor?at=x", 400),
+        ("/api/v1/nodes/{node_id}", f"/api/v1/nodes/{node_id(0)}", 200),
+        ("/api/v1/nodes/{node_id}", f"/api/v1/nodes/{node_id(1)}", 200),
+        ("/api/v1/nodes/{node_id}", f"/api/v1/nodes/{node_id(2)}", 200),
+        ("/api/v1/nodes/{node_id}", f"/api/v1/nodes/{node_id(3)}", 200),
+        ("/api/v1/nodes/{node_id}", f"/api/v1/nodes/{node_id(3)}?at=x", 400),
+        ("/api/v1/nodes/{node_id}", f"/api/v1/nodes/{node_id(9)}", 404),
+        ("/api/v1/nodes/{node_id}", f"/api/v1/nodes/{node_id(1)}?at=99", 410),
+        ("/api/v1/nodes/{node_id}/children", f"/api/v1/nodes/{node_id(0)}/children", 200),
+        ("/api/v1/nodes/{node_id}/children", f"/api/v1/nodes/{node_id(5)}/children", 200),
+        ("/api/v1/nodes/{node_id}/children", f"/api/v1/nodes/{node_id(1)}/children", 400),
+        ("/api/v1/nodes/{node_id}/children", f"/api/v1/nodes/{node_id(3)}/children", 404),
+        ("/api/v1/nodes/{node_id}/children", f"/api/v1/nodes/{node_id(0)}/children?at=99", 410),
+        ("/api/v1/nodes/{node_id}/history", f"/api/v1/nodes/{node_id(3)}/history", 200),
+        ("/api/v1/nodes/{node_id}/history", f"/api/v1/nodes/{node_id(6)}/history", 200),
+        ("/api/v1/nodes/{node_id}/history", f"/api/v1/nodes/{node_id(3)}/history?after=x", 400),
+        ("/api/v1/nodes/{node_id}/history", f"/api/v1/nodes/{node_id(9)}/history", 404),
+        ("/api/v1/nodes/by-path", "/api/v1/nodes/by-path?path=/r", 200),
+        ("/api/v1/nodes/by-path", "/api/v1/nodes/by-path?path=/b", 404),
+        ("/api/v1/nodes/by-path", "/api/v1/nodes/by-path?path=b", 400),
+        ("/api/v1/nodes/by-path", "/api/v1/nodes/by-path?path=/r&at=99", 410),
     ],
 )
 def test_an_answer_is_as_described(
@@ -127,6 +156,21 @@ def test_refusals_of_every_path_are_as_described(schema: dict[str, Any]) -> None
 def test_the_description_covers_the_whole_api(schema: dict[str, Any]) -> None:
     assert set(schema["paths"]) == {*FEED_PATHS, "/health/live", "/health/ready", "/metrics"}
     assert schema["info"]["version"] == "1.2.3"
+
+
+def test_every_path_is_described_with_head_as_get_without_a_body(
+    server: Server, schema: dict[str, Any]
+) -> None:
+    names = [way["operationId"] for path in schema["paths"].values() for way in path.values()]
+    assert len(set(names)) == len(names)
+    for path, ways in schema["paths"].items():
+        assert list(ways) == ["get", "head"]
+        assert set(ways["head"]["responses"]) == set(ways["get"]["responses"])
+        assert "content" not in str(ways["head"]["responses"])
+        if path.startswith("/api"):
+            answer = server.ask(path.replace("{node_id}", node_id(5)), "POST")
+            assert mismatches(answer.json, described(schema, path, 405), schema) == []
+            assert {"405", "408", "421", "431"} <= set(ways["get"]["responses"])
 
 
 def test_a_token_is_described_when_there_is_one(schema: dict[str, Any]) -> None:

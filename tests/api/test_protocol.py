@@ -1,6 +1,7 @@
 """The server against clients that are broken, slow, greedy or hostile, over raw sockets."""
 
 import contextlib
+import json
 import re
 import socket
 import time
@@ -12,6 +13,7 @@ from api.answers import Answer
 from api.asgi import Headers, QuickApplication, Receive, Scope, Send
 from api.limits import Limits
 from tests.api.support import (
+    LOG_ID,
     MemoryLog,
     Server,
     make_app,
@@ -136,7 +138,22 @@ def test_a_refusal_is_json(server: Server) -> None:
     raw = talk(server, b"GET / HTTP/1.1\r\n\r\n")
     assert b"content-type: application/json; charset=utf-8\r\n" in raw
     assert b"connection: close\r\n" in raw
-    assert raw.endswith(b'{"error":"bad_request","detail":"there must be exactly one Host field"}')
+    body = {"error": "bad_request", "detail": "there must be exactly one Host field"}
+    assert json.loads(raw.partition(b"\r\n\r\n")[2]) == body | {"log_id": LOG_ID}
+
+
+def test_every_refusal_names_the_log(server: Server, hurried: Server) -> None:
+    for refused, raw, status in (
+        (server, b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 40_000, 431),
+        (server, GET[:-2] + b"X: " + b"x" * 33_000 + b"\r\n\r\n", 431),
+        (server, b"nonsense\r\n\r\n", 400),
+        (hurried, b"GET / HTTP/1.1\r\nHost: loc", 408),
+    ):
+        with refused.connect() as connection:
+            connection.sendall(raw)
+            answer = read_all(connection)
+        assert statuses(answer) == [status]
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["log_id"] == LOG_ID
 
 
 @pytest.mark.parametrize("count", [1, 2, 15])
@@ -387,6 +404,8 @@ def test_a_wish_for_another_protocol_may_come_with_a_body(server: Server) -> Non
 
 class _Slow:
     """Answers when it is told to."""
+
+    log_id = ""
 
     def __init__(self) -> None:
         self.entered = 0

@@ -19,6 +19,8 @@ from tests.api.support import LOG_ID, MemoryLog, Server, make_app, read_all, ser
 class _Lasting:
     """Has requests that end when the client leaves, and such that never end by themselves."""
 
+    log_id = ""
+
     def __init__(self, *, starts: bool = True) -> None:
         self.starts = starts
         self.entered = threading.Event()

@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from eventlog.identifiers import SUPER_ROOT_ID
+from tools.client.wire import SUPER_ROOT_ID, Change, Node
 from tools.errors import OperatorError
-from tools.feed_client import Change, Node
 
 CREATED = "created"
 MODIFIED = "modified"

@@ -1,20 +1,19 @@
-"""A client that only folds the feed, as its contract says, and knows nothing else."""
+"""A client that only folds the feed, with the project's own client, and trusts it in nothing."""
 
-import base64
-import copy
 import datetime as dt
-import http.client
 import random
-from typing import Any
 
 from tests.convergence.disk import Entry, Picture
-from tests.serving import NOT_READY, OK, Connection
+from tools.client.connection import FeedClient
+from tools.client.errors import ClientError, UnavailableError
+from tools.client.mirror import Mirror, settled, trail
+from tools.client.wire import Node, Page
 
-SUPER_ROOT_ID = "00000000-0000-0000-0000-000000000000"
+AWAY = (0, 503)
+"""What a server answers that is down or still starts; anything else from 500 on is a fault."""
+
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MICROSECOND = dt.timedelta(microseconds=1)
-
-Node = dict[str, Any]
 
 
 class FeedError(AssertionError):
@@ -29,25 +28,30 @@ class Client:
     """
 
     def __init__(self, seed: int) -> None:
-        self.cursor = 0
-        self.log_id = ""
-        self.nodes: dict[str, Node] = {}
+        self.mirror = Mirror()
         self._random = random.Random(seed)  # noqa: S311 - what happens must be repeatable
         self._url = ""
-        self._connection: Connection | None = None
+        self._feed: FeedClient | None = None
+
+    @property
+    def cursor(self) -> int:
+        return self.mirror.position.cursor
+
+    @property
+    def nodes(self) -> dict[str, Node]:
+        return self.mirror.nodes
 
     def copy(self) -> "Client":
         """Return a client that knows what this one knows now, to come back with it much later."""
         other = Client(self._random.randrange(2**32))
-        other.cursor, other.log_id = self.cursor, self.log_id
-        other.nodes = copy.copy(self.nodes)
+        other.mirror = self.mirror.copy()
         return other
 
     def disconnect(self) -> None:
         """Close the connection; the next poll makes another one."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        if self._feed is not None:
+            self._feed.close()
+            self._feed = None
 
     def poll(self, url: str) -> bool:
         """Fetch one page and fold it.
@@ -65,46 +69,38 @@ class Client:
             self.disconnect()
             self._url = url
         size = self._random.choice([1, 2, 7, 50, 1000, 10_000])
+        if self._feed is None:
+            self._feed = FeedClient(url)
         try:
-            if self._connection is None:
-                self._connection = Connection(url)
-            status, page = self._connection.get(
-                f"/api/v1/changes?cursor={self.cursor}&max_size={size}"
+            page = settled(
+                self.mirror.position, self._feed.changes(self.mirror.position, max_size=size)
             )
-        except (OSError, http.client.HTTPException):
+        except UnavailableError as error:
+            if error.status not in AWAY:
+                raise FeedError(f"after {self.mirror.position}: {error}") from error
             self.disconnect()
             return False
-        if status == NOT_READY:
-            return False
-        if status != OK:
-            raise FeedError(f"cursor {self.cursor} was answered with {status}: {page}")
-        return self._fold(page, size)
+        except ClientError as error:
+            raise FeedError(f"after {self.mirror.position}: {error}") from error
+        self._fold(page, size)
+        return not page.has_more
 
     def drain(self, url: str) -> bool:
         """Fold pages until there are no more; says whether all of them came."""
         while not self.poll(url):
-            if self._connection is None:
+            if self._feed is None:
                 return False
         return True
 
-    def _fold(self, page: dict[str, Any], size: int) -> bool:
-        changes = page["changes"]
-        if self.log_id not in ("", page["log_id"]):
-            raise FeedError("the log has another name after a restart")
-        if len(changes) > size or page["cursor"] < self.cursor:
-            raise FeedError(f"cursor {self.cursor}: {len(changes)} changes to {page['cursor']}")
-        if page["has_more"] and page["cursor"] == self.cursor:
-            raise FeedError(f"cursor {self.cursor}: the page does not advance")
-        self.log_id = page["log_id"]
-        for change in changes:
-            if change["removed"]:
-                if self.cursor == 0:
-                    raise FeedError("a removal was sent to a client that knew nothing")
-                self.nodes.pop(change["node_id"], None)
-            else:
-                self.nodes[change["node"]["id"]] = change["node"]
-        self.cursor = page["cursor"]
-        return not page["has_more"]
+    def _fold(self, page: Page, size: int) -> None:
+        """Apply a page, after checks of what a mirror would bear but this feed never does."""
+        if page.reset:
+            raise FeedError(f"after {self.mirror.position}: a reset, though nothing was lost")
+        if len(page.changes) > size:
+            raise FeedError(f"after {self.mirror.position}: {len(page.changes)} of {size} changes")
+        if self.cursor == 0 and any(change.removed for change in page.decoded()):
+            raise FeedError("a removal was sent to a client that knew nothing")
+        self.mirror.apply(page)
 
     def picture(self, tops: dict[str, bytes]) -> Picture:
         """Return what the folded nodes say is on the disk.
@@ -124,24 +120,14 @@ class Client:
         return found
 
     def _path(self, node: Node, tops: dict[str, bytes]) -> bytes:
-        names: list[bytes] = []
-        while node["parent_id"] != SUPER_ROOT_ID:
-            names.append(_raw(node))
-            above = self.nodes.get(node["parent_id"])
-            if above is None or len(names) > len(self.nodes):
-                raise FeedError(f"node {node['id']} ({names[-1]!r}) hangs from no root")
-            node = above
-        return b"/".join([tops[node["name"]], *reversed(names)])
-
-
-def _raw(node: Node) -> bytes:
-    if "name_raw" in node:
-        return base64.b64decode(node["name_raw"])
-    return str(node["name"]).encode()
+        way = trail(self.nodes, node)
+        if way is None:
+            raise FeedError(f"node {node.id} ({node.name!r}) hangs from no root")
+        return b"/".join([tops[way[0].name], *(each.raw_name for each in way[1:])])
 
 
 def _entry(node: Node) -> Entry:
-    if node["is_directory"]:
-        return Entry(node["kind"])
-    moment = dt.datetime.fromisoformat(node["mtime"])
-    return Entry(node["kind"], node["size"], (moment - _EPOCH) // _MICROSECOND, node["hash"])
+    if node.is_directory:
+        return Entry(node.kind)
+    moment = dt.datetime.fromisoformat(node.mtime)
+    return Entry(node.kind, node.size, (moment - _EPOCH) // _MICROSECOND, node.hash)

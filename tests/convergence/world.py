@@ -247,9 +247,9 @@ def check_places(client: Client) -> None:
     Raises:
         FeedError: two are.
     """
-    places: dict[tuple[str, str], str] = {}
+    places: dict[tuple[str | None, bytes], str] = {}
     for number, node in client.nodes.items():
-        place = (node["parent_id"], node.get("name_raw", "") or "/" + node["name"])
+        place = (node.parent_id, node.raw_name)
         if place in places:
             raise FeedError(f"at {client.cursor}, {places[place]} and {number} are at {place}")
         places[place] = number

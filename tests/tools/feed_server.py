@@ -21,6 +21,8 @@ class Feed:
         self.floor = 0
         self.refusals: list[tuple[int, dict[str, str], bytes]] = []
         self.drops = 0
+        self.streams: list[list[bytes]] = []
+        self.log_id = ""
         self.requests: list[str] = []
         self.headers: list[str | None] = []
 
@@ -44,9 +46,11 @@ class Feed:
     def answer(self, target: str) -> tuple[int, object]:
         parts = urlsplit(target)
         if parts.path == "/api/v1/cursor":
-            return 200, {"cursor": len(self.log)}
+            return 200, {"cursor": len(self.log), "log_id": self.log_id}
         if parts.path == "/api/v1/changes":
             return self.changes(int(parse_qs(parts.query)["cursor"][0]))
+        if parts.path == "/api/v1/changes/stream":
+            return 404, {"error": "x", "detail": "no streams"}
         path = self.paths.get(parts.path.split("/")[4])
         return (200, {"path": path}) if path else (404, {"error": "x", "detail": "no node"})
 
@@ -56,7 +60,8 @@ class Feed:
             return 410, gone | {"has_more": True, "reset": True}
         page = self.log[cursor : cursor + self.page_max]
         end = cursor + len(page)
-        return 200, {"cursor": end, "changes": page, "has_more": end < len(self.log)}
+        answer = {"cursor": end, "changes": page, "has_more": end < len(self.log)}
+        return 200, answer | {"log_id": self.log_id}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -77,6 +82,9 @@ class Handler(BaseHTTPRequestHandler):
             feed.drops -= 1
             self.close_connection = True
             return
+        if self.path.startswith("/api/v1/changes/stream") and feed.streams:
+            self.stream(feed.streams.pop(0))
+            return
         if feed.refusals:
             status, headers, body = feed.refusals.pop(0)
         else:
@@ -88,6 +96,18 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def stream(self, lines: list[bytes]) -> None:
+        """Send lines, then end; the last may be half of one."""
+        assert self.headers["Accept"] == "application/x-ndjson"
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-ndjson")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        for line in lines:
+            self.wfile.write(line)
+            self.wfile.flush()
+        self.close_connection = True
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
         pass

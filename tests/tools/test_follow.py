@@ -2,14 +2,17 @@ import contextlib
 import io
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.tools.feed_server import Feed, served
 from tools import cli
+from tools.client.backoff import MAX_SECONDS, Backoff
+from tools.client.connection import FeedClient
+from tools.client.errors import RefusedError
 from tools.errors import OperatorError
-from tools.feed_client import FeedClient
-from tools.follow import BACKOFF_MAX_SECONDS, Follower, Options
+from tools.follow import Around, Follower, Options
 
 DIRECTORY = "aaaaaaaa-0000-8000-8000-000000000001"
 FILE = "aaaaaaaa-0000-8000-8000-000000000002"
@@ -56,11 +59,15 @@ def url(feed: Feed) -> Iterator[str]:
         yield url
 
 
+def follower(client: FeedClient, options: Options, out: io.StringIO, pauses: Pauses) -> Follower:
+    return Follower(client, options, Around(out, Clock(), pauses, Backoff(chance=lambda: 1.0)))
+
+
 def follow(url: str, options: Options, *steps: Callable[[], object]) -> list[str]:
     out, client = io.StringIO(), FeedClient(url)
     pauses = Pauses(*steps)
     try:
-        Follower(client, options, out, Clock(), pauses).follow()
+        follower(client, options, out, pauses).follow()
     except Enough:
         pass
     finally:
@@ -123,7 +130,7 @@ def test_directories_are_asked_for_once_a_page(feed: Feed, url: str) -> None:
 
 def test_json_lines_hold_the_change_as_sent(url: str) -> None:
     out, client = io.StringIO(), FeedClient(url)
-    Follower(client, Options(0, once=True, as_json=True), out, Clock(), Pauses()).follow()
+    follower(client, Options(0, once=True, as_json=True), out, Pauses()).follow()
     client.close()
     lines = [json.loads(line) for line in out.getvalue().splitlines()]
     assert [(line["change"], line["path"]) for line in lines] == [
@@ -179,9 +186,9 @@ def test_the_waits_grow_and_are_bounded(feed: Feed) -> None:
         pass
     client, pauses = FeedClient(url), Pauses(*[lambda: None] * 9)
     with pytest.raises(Enough):
-        Follower(client, Options(0), io.StringIO(), Clock(), pauses).follow()
+        follower(client, Options(0), io.StringIO(), pauses).follow()
     assert pauses.seconds[:4] == [0.5, 1.0, 2.0, 4.0]
-    assert pauses.seconds[-1] == BACKOFF_MAX_SECONDS
+    assert pauses.seconds[-1] == MAX_SECONDS
 
 
 def test_a_server_that_is_not_ready_is_asked_when_it_said(feed: Feed, url: str) -> None:
@@ -189,7 +196,7 @@ def test_a_server_that_is_not_ready_is_asked_when_it_said(feed: Feed, url: str) 
     feed.refusals = [(503, {"Retry-After": "7"}, body), (503, {}, body)]
     client, pauses = FeedClient(url), Pauses(*[lambda: None] * 2)
     with pytest.raises(Enough):
-        Follower(client, Options(0), io.StringIO(), Clock(), pauses).follow()
+        follower(client, Options(0), io.StringIO(), pauses).follow()
     client.close()
     assert pauses.seconds == [7.0, 1.0, 1.0]
 
@@ -248,5 +255,76 @@ def test_nonsense_is_wrong_usage(words: list[str]) -> None:
 
 @pytest.mark.parametrize("url", ["ftp://x", "http://", "http://host:port", "http://h:99999"])
 def test_what_is_no_address_is_refused(url: str) -> None:
-    with pytest.raises(OperatorError):
+    with pytest.raises(RefusedError):
         FeedClient(url)
+
+
+def kept(url: str, state: Path, *words: str) -> list[str]:
+    """Follow once with a state; gives the lines without their times."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        assert cli.main(["follow", url, "--once", "--state", str(state), *words]) == 0
+    return [line if words else line.partition("  ")[2] for line in out.getvalue().splitlines()]
+
+
+def test_a_state_goes_on_where_it_ended(feed: Feed, url: str, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    assert kept(url, state) == ["+ /mnt/media/", "+ /mnt/media/a.txt  1.5 KiB"]
+    assert kept(url, state) == []
+    feed.put(FILE, "/mnt/media/b.txt", DIRECTORY, 7)
+    feed.put(OTHER, "/mnt/media/new", DIRECTORY)
+    assert kept(url, state) == [
+        "→ /mnt/media/a.txt → /mnt/media/b.txt  7 B",
+        "+ /mnt/media/new/",
+    ]
+    feed.remove(OTHER)
+    assert kept(url, state) == ["- /mnt/media/new/"]
+
+
+def test_after_a_reset_only_the_difference_is_told(
+    feed: Feed, url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept(url, tmp_path / "state")
+    feed.put(OTHER, "/mnt/media/new", DIRECTORY, 1)
+    feed.log_id = "restored"
+    del feed.log[1]
+    feed.log.insert(0, feed.log[0])
+    feed.log.append(feed.log[0])
+    feed.floor = 3
+    assert kept(url, tmp_path / "state") == ["- /mnt/media/a.txt", "+ /mnt/media/new  1 B"]
+    assert "reading all anew" in capsys.readouterr().err
+
+
+def test_a_state_tells_json_too(feed: Feed, url: str, tmp_path: Path) -> None:
+    first = [json.loads(line) for line in kept(url, tmp_path / "state", "--json")]
+    assert first[1]["change"] == "created"
+    assert first[1]["node"]["size"] == 1536
+    feed.remove(FILE)
+    [gone] = [json.loads(line) for line in kept(url, tmp_path / "state", "--json")]
+    assert gone == {
+        "change": "removed",
+        "path": "/mnt/media/a.txt",
+        "removed": True,
+        "node_id": FILE,
+        "parent_id": DIRECTORY,
+        "name": "a.txt",
+        "is_directory": False,
+    }
+
+
+def test_a_state_and_a_start_contradict(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["follow", url, "--state", f"{tmp_path}/state", "--from", "0"]) == 1
+    assert "give --from or --state, not both" in capsys.readouterr().err
+
+
+def test_a_state_that_cannot_be_is_one_line(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "notes").write_text("mine")
+    assert cli.main(["follow", url, "--state", f"{tmp_path}/notes"]) == 1
+    assert capsys.readouterr().err == (
+        f"nasfeed: {tmp_path}/notes: this is no state of a client; give another file\n"
+    )
+    assert (tmp_path / "notes").read_text() == "mine"

@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeVar
 import apsw
 
 from eventlog import codec, schema
+from eventlog.bulk import BulkInsert
 from eventlog.clock import Clock, SystemClock
 from eventlog.connection import fetch, make_directory, open_writer, translated_errors
 from eventlog.errors import (
@@ -31,6 +32,8 @@ from eventlog.lock import LogLock
 from eventlog.wakeup import Wakeup
 
 T = TypeVar("T")
+
+_EVENTS = BulkInsert("events", ("position", "node", "time_us", "record"))
 
 GROUP_SECONDS = 0.02
 """No job is added to a group that is older: the bound on what a commit makes others wait."""
@@ -78,8 +81,8 @@ class Transaction:
             Record(position, draft.node or position, self.time_us, draft.event)
             for position, draft in enumerate(drafts, first)
         ]
-        self.connection.executemany(
-            "insert into events (position, node, time_us, record) values (?, ?, ?, ?)",
+        _EVENTS.run(
+            self.connection,
             [(r.position, r.node, r.time_us, codec.encode(r.event)) for r in records],
         )
         for fold in self._folds:

@@ -6,26 +6,41 @@ from itertools import groupby
 
 import apsw
 
-from eventlog.events import Content, Created, Described, Modified, Moved, Record, Removed, State
-
-_OUTSTANDING = (Content.PENDING, Content.SKIPPED, Content.FAILED)
-
-_PUT = (
-    "insert into nodes (number, position, parent, name, fs, ino, content)"
-    " values (?, ?, ?, ?, ?, ?, ?) on conflict (number) do update set"
-    " position = excluded.position, content = excluded.content"
+from eventlog.bulk import BulkInsert, Row
+from eventlog.events import (
+    Content,
+    Created,
+    Described,
+    Event,
+    Modified,
+    Moved,
+    Record,
+    Removed,
 )
+
+_OUTSTANDING = frozenset((Content.PENDING, Content.SKIPPED, Content.FAILED))
+
+_COLUMNS = ("number", "position", "parent", "name", "fs", "ino", "content")
+
+_PUT = "on conflict (number) do update set position = excluded.position, content = excluded.content"
 """Insert, or change what every event changes. SQLite writes an index anew when one of its columns
 is named in the update, changed or not: so what an event cannot have changed is not named."""
 
 _TOUCH = f"{_PUT}, fs = excluded.fs, ino = excluded.ino"
 _PLACE = f"{_TOUCH}, parent = excluded.parent, name = excluded.name"
-_BURY = (
-    "insert or replace into nodes (number, position, parent, name, fs, ino, content)"
-    " values (?, ?, null, null, null, null, null)"
-)
 
-Row = tuple[object, ...]
+_INSERTS: dict[type[Event], BulkInsert] = {
+    Created: BulkInsert("nodes", _COLUMNS),
+    Moved: BulkInsert("nodes", _COLUMNS, _PLACE),
+    Modified: BulkInsert("nodes", _COLUMNS, _TOUCH),
+    Described: BulkInsert("nodes", _COLUMNS, _PUT),
+    Removed: BulkInsert("nodes", _COLUMNS, _PLACE),
+}
+"""What an event does to the table.
+
+Every state event can also be the first that is left of its node, after a compaction: then it
+inserts the node as `Created` does, for it has the whole state.
+"""
 
 
 class TreeFold:
@@ -38,29 +53,20 @@ class TreeFold:
 
     def apply(self, connection: apsw.Connection, records: Sequence[Record]) -> None:
         """Fold records, in order of position."""
-        for statement, group in groupby(map(_statement, records), key=lambda pair: pair[0]):
-            connection.executemany(statement, [row for _, row in group])
+        for kind, group in groupby(records, key=_kind):
+            _INSERTS[kind].run(connection, list(map(_row, group)))
 
 
-def _statement(record: Record) -> tuple[str, Row]:
-    """Return what an event does to the table.
-
-    Every state event can also be the first that is left of its node, after a compaction: then it
-    inserts the node as `Created` does, for it has the whole state.
-    """
-    match record.event:
-        case Removed():
-            return _BURY, (record.node, record.position)
-        case Created(state=state) | Moved(state=state):
-            return _PLACE, _row(record, state)
-        case Modified(state=state):
-            return _TOUCH, _row(record, state)
-        case Described(state=state):
-            return _PUT, _row(record, state)
+def _kind(record: Record) -> type[Event]:
+    return record.event.__class__
 
 
-def _row(record: Record, state: State) -> Row:
-    content = state.content if state.content in _OUTSTANDING else None
+def _row(record: Record) -> Row:
+    event = record.event
+    if isinstance(event, Removed):
+        return (record.node, record.position, None, None, None, None, None)
+    state = event.state
+    content = state.content
     return (
         record.node,
         record.position,
@@ -68,7 +74,7 @@ def _row(record: Record, state: State) -> Row:
         state.name,
         state.fs,
         signed(state.ino),
-        content,
+        content if content in _OUTSTANDING else None,
     )
 
 

@@ -19,6 +19,9 @@ OPEN_MAX = 256
 PIECE_MAX = 3_000
 """Bytes of path resolved by one call; the kernel refuses 4,096."""
 
+_ELSEWHERE = (errno.ELOOP, errno.ENAMETOOLONG)
+"""A symbolic link has its place; the path is longer than one call takes."""
+
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 FileOf = Callable[[int], File]
@@ -84,6 +87,33 @@ class Directories:
         above = self.fd(parent)
         return None if above is None else self._enter(above, name, number, file)
 
+    def enter(self, above: int, path: bytes, file: File) -> int | None:
+        """Open a directory by a path; asks no tree.
+
+        Args:
+            above: descriptor of the directory that the path begins in.
+            path: below it.
+            file: which file it must be.
+
+        Returns:
+            A descriptor, to be closed by the caller; None when another file or none is there.
+
+        Raises:
+            OSError: the disk is in trouble, or it cannot be opened.
+        """
+        try:
+            fd = os.open(path, _FLAGS, dir_fd=above)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            if error.errno in _ELSEWHERE:
+                return None
+            raise
+        if self._file_of(fd) != file:
+            os.close(fd)
+            return None
+        return fd
+
     def is_foreign(self, number: int) -> bool:
         """Say whether a directory is known to be below another root."""
         chain = self._tree.ancestors(number)
@@ -124,18 +154,8 @@ class Directories:
                 os.close(fd)
 
     def _enter(self, above: int, name: bytes, number: int, file: File) -> int | None:
-        try:
-            fd = os.open(name, _FLAGS, dir_fd=above)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            if error.errno == errno.ELOOP:  # a symbolic link has its place
-                return None
-            raise
-        if self._file_of(fd) != file:
-            os.close(fd)
-            return None
-        return self._keep(number, fd)
+        fd = self.enter(above, name, file)
+        return None if fd is None else self._keep(number, fd)
 
     def _keep(self, number: int, fd: int) -> int:
         self._open[number] = fd

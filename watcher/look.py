@@ -5,11 +5,12 @@ import os
 import stat
 from collections.abc import Iterable, Mapping
 
+from eventlog.events import Content, State
 from watcher.backend import Place, Sign
 from watcher.birth import birth_ns
 from watcher.excludes import Excludes
 from watcher.filesystems import Filesystems
-from watcher.observation import Facts, Observation
+from watcher.observation import Facts, Observation, new_state
 from watcher.reconcile import File
 from watcher.times import storable_ns
 
@@ -133,15 +134,49 @@ class Looker:
         if fs is None:
             fs = self._fs_at(found.st_dev, directory_fd, name)
         if stat.S_ISLNK(found.st_mode):
-            try:
-                target = os.readlink(name, dir_fd=directory_fd)
-            except OSError as error:
-                if error.errno != errno.EINVAL:
-                    raise
-                # Replaced by something that is no link: the kernel hints at that, too.
-                raise FileNotFoundError(error.errno, error.strerror, name) from error
-            return self._facts(found, fs, target)
+            return self._facts(found, fs, self._target(directory_fd, name))
         return self._facts(found, fs)
+
+    def state_at(
+        self, found: os.stat_result, directory_fd: int, directory: int, name: bytes
+    ) -> State:
+        """Return the first state of a node from the `lstat` of its name; errors as `facts_at`.
+
+        What `new_state` makes of `facts_at`, at half the cost, for scans of whole disks.
+
+        Args:
+            found: what `lstat` said.
+            directory_fd: its directory.
+            directory: number of that.
+            name: its name there.
+        """
+        if not stat.S_ISREG(found.st_mode) or found.st_dev not in self.fs_by_device:
+            return new_state(Place(directory, name), self.facts_at(found, directory_fd, name))
+        return State(
+            directory,
+            name,
+            found.st_mode,
+            found.st_size,
+            storable_ns(found.st_mtime_ns),
+            storable_ns(found.st_ctime_ns),
+            self.fs_by_device[found.st_dev],
+            found.st_ino,
+            found.st_uid,
+            found.st_gid,
+            found.st_nlink,
+            b"",
+            Content.PENDING,
+        )
+
+    @staticmethod
+    def _target(directory_fd: int, name: bytes) -> bytes:
+        try:
+            return os.readlink(name, dir_fd=directory_fd)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            # Replaced by something that is no link: the kernel hints at that, too.
+            raise FileNotFoundError(error.errno, error.strerror, name) from error
 
     def _fs_at(self, device: int, directory_fd: int, name: bytes) -> int:
         fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory_fd)

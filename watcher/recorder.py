@@ -4,10 +4,11 @@ With the describer, the only code that appends events about files.
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import Future  # noqa: TC003 - as in eventlog.log
 from functools import partial
 from typing import NamedTuple
 
-from eventlog.events import SUPER_ROOT, Created, Modified, Moved, Reason, Removed
+from eventlog.events import SUPER_ROOT, Created, Modified, Moved, Reason, Removed, State
 from eventlog.log import Draft, Log, Transaction
 from projections.tree import Node, Tree
 from watcher.backend import Place
@@ -51,20 +52,28 @@ class Recorder:
     def __init__(self, log: Log) -> None:
         self._log = log
 
+    def begin(self, states: Sequence[State], author: str) -> "Future[int]":
+        """Begin to record what is at places where nothing is known, nor was moved to from others.
+
+        Args:
+            states: the first states of new nodes.
+            author: who did it.
+
+        Returns:
+            The number of the first node, when it is durable; the others follow without gaps.
+        """
+        return self._log.submit(
+            lambda tx: tx.append([Draft(0, Created(author, state)) for state in states])
+        )
+
     def record(
-        self,
-        observations: Sequence[Observation],
-        author: str,
-        *,
-        fresh: bool = False,
-        accept: bool = False,
+        self, observations: Sequence[Observation], author: str, *, accept: bool = False
     ) -> Recorded:
         """Record a batch and wait until it is durable.
 
         Args:
             observations: each place at most once.
             author: who did it.
-            fresh: nothing is known at these places, and no file can have been moved to them.
             accept: believe also that another filesystem is mounted than before.
 
         Returns:
@@ -73,9 +82,7 @@ class Recorder:
         Raises:
             LogError: it could not be stored; nothing was.
         """
-        return self._log.call(
-            lambda tx: _record(tx, observations, author, fresh=fresh, accept=accept)
-        )
+        return self._log.call(lambda tx: _record(tx, observations, author, accept=accept))
 
     def attach(self, name: bytes, path: bytes, facts: Facts, author: str) -> int:
         """Record that a root is there, under a name, at a path.
@@ -110,17 +117,11 @@ class Recorder:
 
 
 def _record(
-    transaction: Transaction,
-    observations: Sequence[Observation],
-    author: str,
-    *,
-    fresh: bool,
-    accept: bool,
+    transaction: Transaction, observations: Sequence[Observation], author: str, *, accept: bool
 ) -> Recorded:
     tree = Tree(transaction.connection)
-    if not fresh:
-        observations = _in_live_directories(tree, observations)
-    known = Known({}, {}, {}) if fresh else gather(tree, observations)
+    observations = _in_live_directories(tree, observations)
+    known = gather(tree, observations)
     unmounted = {} if accept else _unmounted(tree, observations, known)
     plan = reconcile(
         [o for o in observations if o.place not in unmounted],

@@ -8,8 +8,7 @@ that is missing here may have been moved to where the scan has not been yet.
 import itertools
 import os
 import sys
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator
 from stat import S_ISDIR
 from typing import NamedTuple
 
@@ -18,6 +17,7 @@ from projections.tree import Node, Tree
 from watcher.backend import Backend, Place, Sign, WatchLimitError
 from watcher.directories import Directories
 from watcher.look import Looker
+from watcher.newcomers import Newcomer, Newcomers
 from watcher.observation import Facts, Observation, unchanged_since
 from watcher.reconcile import File, Gone
 from watcher.recorder import Recorded, Recorder
@@ -37,11 +37,10 @@ _Entry = tuple[bytes, os.stat_result]
 
 
 class _Todo(NamedTuple):
-    """A directory to be listed: under which name in which other one, and which file it is."""
+    """A directory to be listed: its path below the start of the scan, and which file it is."""
 
     number: int
-    parent: int
-    name: bytes
+    path: bytes
     file: File
 
 
@@ -87,20 +86,22 @@ class Scan:
         self.unmounted: frozenset[int] = frozenset()
         self._start = start
         self._tools = tools
-        self._fresh = fresh
+        self._newcomers = Newcomers(tools.recorder, DISK) if fresh else None
         self._accept = accept
         self.lost: list[int] = []
         self._first = True
         self._stack: list[_Todo] = []
         self._batch: Batch = {}
+        self._paths: dict[Place, bytes] = {}
         self._gone: dict[int, Gone] = {}
 
     # lost: directories that were to be listed and were not where the tree says.
+    # paths: of the directories in the batch, below the start.
 
     @property
     def walked(self) -> bool:
         """Whether every directory was listed and everything present is recorded."""
-        return not self._first and not self._stack and not self._batch
+        return not (self._first or self._stack or self._batch or self._newcomers)
 
     @property
     def gone(self) -> list[Gone]:
@@ -116,13 +117,16 @@ class Scan:
         """
         if self._first:
             self._first = False
-            self._open_and_list(self._start, lambda: self._tools.directories.fd(self._start))
+            self._open_and_list(_Todo(self._start, b"", (0, 0)))
         budget = BATCH
         while self._stack and len(self._batch) < BATCH and budget > 0:
             todo = self._stack.pop()
             before = self.counts.entries
-            self._open_and_list(todo.number, partial(self._open, todo))
+            self._open_and_list(todo)
             budget -= self.counts.entries - before + 10
+        if self._newcomers is not None:
+            starving = not self._stack
+            self._welcome(self._newcomers, self._newcomers.stored(starving=starving))
         if len(self._batch) >= BATCH or not self._stack:
             self.flush()
 
@@ -131,17 +135,24 @@ class Scan:
 
         From then on it is no longer certain that nothing is known below the start.
         """
+        if self._newcomers is not None:
+            self._welcome(self._newcomers, self._newcomers.flush())
+            self._newcomers = None
         self.flush()
-        self._fresh = False
+
+    def _welcome(self, newcomers: Newcomers, directories: Iterable[Newcomer]) -> None:
+        """Put directories on the stack whose numbers are known by now."""
+        self._stack += itertools.starmap(_Todo, directories)
+        self.counts.events = newcomers.recorded
 
     def flush(self) -> None:
         """Record what was seen so far."""
         if not self._batch:
             return
-        if not self._fresh:
-            self._tools.widener.widen(self._batch)
+        self._tools.widener.widen(self._batch)
         batch, self._batch = list(self._batch.values()), {}
-        recorded = self._tools.recorder.record(batch, DISK, fresh=self._fresh, accept=self._accept)
+        paths, self._paths = self._paths, {}
+        recorded = self._tools.recorder.record(batch, DISK, accept=self._accept)
         self.counts.events += recorded.events
         self.unmounted |= recorded.unmounted
         self._tools.aftermath(recorded)
@@ -151,47 +162,58 @@ class Scan:
             self._tools.directories.forget(number)
         for seen in batch:
             if seen.facts is not None and seen.facts.is_directory:
-                self._enter(seen.place, seen.facts, recorded)
+                self._enter(seen.place, seen.facts, recorded, paths.get(seen.place))
 
-    def _enter(self, place: Place, facts: Facts, recorded: Recorded) -> None:
+    def _enter(self, place: Place, facts: Facts, recorded: Recorded, path: bytes | None) -> None:
         """Put a directory that was just recorded on the stack."""
         number = recorded.numbers.get(place)
         if number is None:  # someone else had recorded the same already
             node = self._tools.tree.child(*place)
             number = None if node is None else node.number
         if number is not None and number not in recorded.unmounted:
-            self._push(number, place, facts)
+            self._stack.append(_Todo(number, path or b"", (facts.fs, facts.ino)))
 
-    def _push(self, number: int, place: Place, facts: Facts) -> None:
-        self._stack.append(_Todo(number, place.directory, place.name, (facts.fs, facts.ino)))
-
-    def _open(self, todo: _Todo) -> int | None:
-        return self._tools.directories.fd_below(todo.parent, todo.name, todo.number, todo.file)
-
-    def _open_and_list(self, number: int, opened: Callable[[], int | None]) -> None:
+    def _open_and_list(self, todo: _Todo) -> None:
+        """List a directory; one that is not found was moved or removed, or one above it was."""
+        number = todo.number
         try:
-            self._list(number, opened())
+            fd = self._open(todo)
+            if fd is None:
+                self.lost.append(number)
+                return
+            try:
+                self._list(todo, fd)
+            finally:
+                os.close(fd)
         except PermissionError as error:
             # What cannot be read is not gone: what is known of it stays.
             self.counts.unreadable += 1
             self._tools.warn(f"{self._path(number)}: cannot be listed: {error.strerror}")
 
-    def _list(self, number: int, fd: int | None) -> None:
-        """Watch a directory, then observe its entries.
+    def _open(self, todo: _Todo) -> int | None:
+        """Open a directory where it was seen, else where the tree has it by now."""
+        directories = self._tools.directories
+        if todo.path:
+            top = directories.fd(self._start)
+            fd = None if top is None else directories.enter(top, todo.path, todo.file)
+            if fd is not None:
+                return fd
+        kept = directories.fd(todo.number)
+        return None if kept is None else os.dup(kept)
 
-        One that is not found was moved or removed, or one above it was; it may be found later.
-        """
-        if fd is None:
-            self.lost.append(number)
-            return
+    def _list(self, todo: _Todo, fd: int) -> None:
+        """Watch a directory, then observe its entries."""
         self.counts.directories += 1
-        self._watch(number, fd)
+        self._watch(todo.number, fd)
+        if self._newcomers is not None:
+            self._take_whole(todo, fd, self._newcomers)
+            return
         entries = list(itertools.islice(self._entries(fd), CHUNK))
         if len(entries) < CHUNK:
             self.counts.entries += len(entries)
-            self._compare_whole(number, fd, entries)
+            self._compare_whole(todo, fd, entries)
         else:
-            self._compare_large(number, fd)
+            self._compare_large(todo, fd)
 
     def _watch(self, number: int, fd: int) -> None:
         try:
@@ -211,52 +233,58 @@ class Scan:
                 except FileNotFoundError:
                     continue  # it went away while we looked: hinted at
 
-    def _compare_whole(self, number: int, fd: int, entries: list[_Entry]) -> None:
-        known = {} if self._fresh else self._tools.tree.children_by_name(number)
-        has_directories = False
+    def _take_whole(self, todo: _Todo, fd: int, newcomers: Newcomers) -> None:
+        """Take all entries of a directory of which nothing is known."""
+        state_at, add, number = self._tools.looker.state_at, newcomers.add, todo.number
+        for name, found in self._entries(fd):
+            self.counts.entries += 1
+            try:
+                state = state_at(found, fd, number, name)
+            except FileNotFoundError:
+                continue  # it went away while we looked: hinted at
+            add(state, _below(todo.path, name) if S_ISDIR(found.st_mode) else None)
+
+    def _compare_whole(self, todo: _Todo, fd: int, entries: list[_Entry]) -> None:
+        known = self._tools.tree.children_by_name(todo.number)
         for name, found in entries:
-            has_directories |= S_ISDIR(found.st_mode)
-            self._compare(number, fd, name, found, known.pop(name, None))
+            self._compare(todo, fd, name, found, known.pop(name, None))
         for node in known.values():
             self._missing(node)
-        if not has_directories:  # nobody below will need it
-            self._tools.directories.forget(number)
 
-    def _compare_large(self, number: int, kept: int) -> None:
+    def _compare_large(self, todo: _Todo, fd: int) -> None:
         """Compare a directory that is too large to be held: look up by name, both ways."""
-        fd = os.dup(kept)  # the other may be closed while batches are recorded
-        tree, looker = self._tools.tree, self._tools.looker
-        try:
-            for name, found in self._entries(fd):
-                self.counts.entries += 1
-                node = None if self._fresh else tree.child(number, name)
-                self._compare(number, fd, name, found, node)
-                if len(self._batch) >= CHUNK:
-                    self.flush()
-            after = b""
-            while page := tree.children_after(number, after, CHUNK):
-                after = page[-1].state.name
-                for node in page:
-                    if looker.look(fd, Place(number, node.state.name)).facts is None:
-                        self._missing(node)
-        finally:
-            os.close(fd)
+        tree, looker, number = self._tools.tree, self._tools.looker, todo.number
+        for name, found in self._entries(fd):
+            self.counts.entries += 1
+            self._compare(todo, fd, name, found, tree.child(number, name))
+            if len(self._batch) >= CHUNK:
+                self.flush()
+        after = b""
+        while page := tree.children_after(number, after, CHUNK):
+            after = page[-1].state.name
+            for node in page:
+                if looker.look(fd, Place(number, node.state.name)).facts is None:
+                    self._missing(node)
 
     def _compare(
-        self, number: int, fd: int, name: bytes, found: os.stat_result, node: Node | None
+        self, todo: _Todo, fd: int, name: bytes, found: os.stat_result, node: Node | None
     ) -> None:
         looker = self._tools.looker
         fs = looker.fs_by_device.get(found.st_dev, -1)
+        is_directory = S_ISDIR(found.st_mode)
         if node is not None and unchanged_since(node.state, found, fs):
-            if S_ISDIR(found.st_mode):
-                self._stack.append(_Todo(node.number, number, name, (fs, found.st_ino)))
+            if is_directory:
+                below = _below(todo.path, name)
+                self._stack.append(_Todo(node.number, below, (fs, found.st_ino)))
             return
-        place = Place(number, name)
+        place = Place(todo.number, name)
         try:
             facts = looker.facts_at(found, fd, name)
         except FileNotFoundError:
             return  # it went away while we looked: hinted at
         self._batch[place] = Observation(place, facts)
+        if is_directory:
+            self._paths[place] = _below(todo.path, name)
 
     def _missing(self, node: Node) -> None:
         place = Place(node.state.parent, node.state.name)
@@ -265,3 +293,7 @@ class Scan:
 
     def _path(self, number: int) -> str:
         return os.fsdecode(self._tools.tree.path(number) or b"?")
+
+
+def _below(path: bytes, name: bytes) -> bytes:
+    return path + b"/" + name if path else name

@@ -78,9 +78,9 @@ class Rig:
         """The tree of everything that was recorded."""
         return self.tools.tree
 
-    def scan(self) -> Scan:
+    def scan(self, *, fresh: bool = False) -> Scan:
         """Compare the whole root, and what that brings up."""
-        self.follower.start_scan()
+        self.follower.start_scan(fresh=fresh)
         done = None
         for _ in range(1000):
             done = self.follower.work() or done

@@ -115,7 +115,7 @@ def test_what_comes_below_a_directory_while_it_is_removed_goes_with_it(
     ) -> list[Node]:
         buried = bury_below(transaction, gone, numbers, author)
         if late:
-            module._record(transaction, [late.pop()], DISK, fresh=False, accept=False)
+            module._record(transaction, [late.pop()], DISK, accept=False)
         return buried
 
     monkeypatch.setattr(module, "_bury_below", disturbed)

@@ -41,7 +41,7 @@ class Child:
         """Return the seconds since it was started."""
         return CLOCK.monotonic() - self.started
 
-    def wait_until(self, true: Callable[[], bool], pause_seconds: float = 0.002) -> float:
+    def wait_until(self, true: Callable[[], bool], pause_seconds: float = 0.01) -> float:
         """Wait for something that the program does.
 
         Returns:

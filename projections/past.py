@@ -34,10 +34,14 @@ CHILDREN = (
     " order by n.name, n.number limit ?5"
 )
 TIME = "select time_us from events where position >= ? order by position limit 1"
+TIME_UPTO = "select time_us from events where position <= ? order by position desc limit 1"
 COVERAGE = "select key, value from meta where key in ('merged', 'floor')"
 
 FIRST: Key = (b"", 0)
 """What comes before all children of a directory."""
+
+_ROOTS = 100
+"""Roots read at a time."""
 
 _DEPTH_MAX = 10_000
 """A longer chain of directories goes in a circle; Linux opens no path this deep."""
@@ -121,6 +125,13 @@ class PastTree:
             changed = overlay.children(self._connection, parent, after, limit)
         return list(islice(heapq.merge(stayed, changed, key=lambda stored: stored.key), limit))
 
+    def roots(self) -> Iterator[Stored]:
+        """Yield all roots; costs as `children`."""
+        after = FIRST
+        while page := self.children(SUPER_ROOT, after, _ROOTS):
+            yield from page
+            after = page[-1].key
+
     def child(self, parent: int, name: bytes) -> Stored | None:
         """Return the node at a place, or None; costs as `children`."""
         found = self.children(parent, (name, 0), 1)
@@ -145,19 +156,13 @@ class PastTree:
 
     def resolve(self, wanted: bytes) -> Stored | None:
         """Return the node at an absolute path, or None; costs as `children` for each directory."""
-        for root in self._children(SUPER_ROOT):
+        for root in self.roots():
             top = _target(root.event).rstrip(b"/")
             if wanted.rstrip(b"/") == top or wanted.startswith(top + b"/"):
                 found = self._descend(root, wanted[len(top) :].split(b"/"))
                 if found is not None:
                     return found
         return None
-
-    def _children(self, parent: int) -> Iterator[Stored]:
-        after = FIRST
-        while page := self.children(parent, after, 100):
-            yield from page
-            after = page[-1].key
 
     def _descend(self, stored: Stored, names: Iterable[bytes]) -> Stored | None:
         found: Stored | None = stored
@@ -209,6 +214,11 @@ class Past:
             time_us: microseconds since 1970 UTC.
         """
         return history.last_before(self._connection, time_us)
+
+    def time_us(self, position: int) -> int:
+        """Return when the log had grown to a position, microseconds since 1970 UTC; 0 for never."""
+        rows = fetch(self._connection, TIME_UPTO, (position,))
+        return int(rows[0][0]) if rows else 0
 
     def events(self, number: int, after: int, limit: int) -> list[Stored]:
         """Return a page of the events of a node that are still there, in order.

@@ -30,6 +30,7 @@ COMMANDS = {
     "serve": Command("tools.serve", "watch directories and serve their changes"),
     "follow": Command("tools.follow", "print the changes of a running server as they come"),
     "dump": Command("tools.dump", "print the log: what happened, when, to what"),
+    "tree": Command("tools.tree", "print what is in a directory, or was in it on Monday"),
     "check": Command("tools.check", "prove that log, tree and disk agree"),
     "replay": Command("tools.replay", "rebuild what is derived from the log"),
     "rehash": Command("tools.rehash", "compute the hashes that a first scan left out"),
@@ -44,6 +45,7 @@ examples:
   nasfeed follow                                  see the changes of that server as they come
   nasfeed follow --from 0 --once --json           everything it knows, one JSON object a line
   nasfeed dump /mnt/media --since 2h              what happened in the last two hours
+  nasfeed tree --at 2d /mnt/media/photos          what was there two days ago?
   nasfeed check /mnt/media                        is everything as it should be?
 
 `nasfeed COMMAND --help` explains a command.

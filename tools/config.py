@@ -91,6 +91,11 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         help="a served directory; NAME=DIR gives it a name other than its own",
     )
+    add_log_options(parser)
+
+
+def add_log_options(parser: argparse.ArgumentParser) -> None:
+    """Add what says whose log is meant when no directories do."""
     parser.add_argument(
         "--config",
         metavar="FILE",

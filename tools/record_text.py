@@ -75,7 +75,7 @@ class Shower:
             "node": record.node,
             "id": self._ids.to_id(record.node),
             "author": event.author,
-            **_text("path", self._paths.of(event)),
+            **text_fields("path", self._paths.of(event)),
         }
         match event:
             case Removed():
@@ -83,14 +83,19 @@ class Shower:
                 fields |= {"kind": _form(event.mode), "mode": event.mode}
             case Moved():
                 before = self._paths.join(event.from_parent, event.from_name)
-                fields |= _text("from_path", before) | {"state": self._state(event.state)}
+                fields |= text_fields("from_path", before) | {"state": self.state(event.state)}
             case Described():
-                fields |= {"problem": event.problem, "state": self._state(event.state)}
+                fields |= {"problem": event.problem, "state": self.state(event.state)}
             case Created() | Modified():
-                fields |= {"state": self._state(event.state)}
+                fields |= {"state": self.state(event.state)}
         return msgspec.json.encode(fields).decode() + "\n"
 
-    def _state(self, state: State) -> Fields:
+    def id(self, number: int) -> str:
+        """Return the public id of a node."""
+        return self._ids.to_id(number)
+
+    def state(self, state: State) -> Fields:
+        """Return all that is known of a node, for JSON."""
         return {
             **self._place(state.parent, state.name),
             "kind": _form(state.mode),
@@ -103,7 +108,7 @@ class Shower:
             "uid": state.uid,
             "gid": state.gid,
             "nlink": state.nlink,
-            **(_text("target", state.target) if state.target else {}),
+            **(text_fields("target", state.target) if state.target else {}),
             "content": Content(state.content).name.lower(),
             "hash": state.hash.hex(),
             "mime_type": state.mime,
@@ -114,7 +119,7 @@ class Shower:
 
     def _place(self, parent: int, name: bytes) -> Fields:
         above = None if parent == SUPER_ROOT else parent
-        return {"parent": above, "parent_id": self._ids.to_id(parent), **_text("name", name)}
+        return {"parent": above, "parent_id": self._ids.to_id(parent), **text_fields("name", name)}
 
 
 def _detail(record: Record) -> str:
@@ -125,15 +130,21 @@ def _detail(record: Record) -> str:
     if isinstance(event, Described) and event.problem:
         return f"  {printable(event.problem)}"
     state = event.state
-    parts = [size(state.size)] if state.is_file else []
-    if state.target and stat.S_ISLNK(state.mode):
-        parts.append(f"→ {shown_bytes(state.target)}")
+    parts = state_detail(state)
     if state.hash and isinstance(event, Described):
         parts.append(state.hash.hex())
     return f"  {'  '.join(parts)}" if parts else ""
 
 
-def _text(key: str, raw: bytes) -> Fields:
+def state_detail(state: State) -> list[str]:
+    """Return what is worth a person's while about a state, as short texts."""
+    parts = [size(state.size)] if state.is_file else []
+    if state.target and stat.S_ISLNK(state.mode):
+        parts.append(f"→ {shown_bytes(state.target)}")
+    return parts
+
+
+def text_fields(key: str, raw: bytes) -> Fields:
     """Return bytes as text, and as base64 beside it when the text cannot show them all."""
     try:
         return {key: raw.decode()}

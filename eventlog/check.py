@@ -48,12 +48,22 @@ def _contents(connection: apsw.Connection) -> Iterator[str]:
     floor = int(meta["floor"]) if meta.get("floor", "").isdecimal() else None
     yield from _facts(meta, floor, head)
     yield from _times(connection, head)
-    yield from _histories(connection, floor or 0)
+    merged = max(floor or 0, _position(meta, "merged"))
+    yield from _histories(connection, merged, _position(meta, "compacted"))
+
+
+def _position(meta: dict[str, str], key: str) -> int:
+    """Return a fact that is a position, 0 when it was never set or is told as wrong elsewhere."""
+    text = meta.get(key, "0")
+    return int(text) if text.isdecimal() else 0
 
 
 def _facts(meta: dict[str, str], floor: int | None, head: int) -> Iterator[str]:
     if floor is None or floor > head:
         yield f"meta: floor is {meta.get('floor')!r}, which is no position up to the head, {head}"
+    for key in ("merged", "compacted"):
+        if not meta.get(key, "0").isdecimal() or _position(meta, key) > head:
+            yield f"meta: {key} is {meta[key]!r}, which is no position up to the head, {head}"
     if not meta.get("log_id"):
         yield "meta: there is no log_id"
     try:
@@ -74,8 +84,14 @@ def _times(connection: apsw.Connection, head: int) -> Iterator[str]:
         yield f"position {last}: above the head, {head}: it could be given again"
 
 
-def _histories(connection: apsw.Connection, floor: int) -> Iterator[str]:
-    """Check the events of each node, one node after the other."""
+def _histories(connection: apsw.Connection, merged: int, compacted: int) -> Iterator[str]:
+    """Check the events of each node, one node after the other.
+
+    Args:
+        connection: a reader's.
+        merged: of nodes up to here the creation may be gone.
+        compacted: up to here each node may have only one event.
+    """
     last_node, last_event = 0, None
     for node, position, record in connection.execute(HISTORIES):
         try:
@@ -84,12 +100,14 @@ def _histories(connection: apsw.Connection, floor: int) -> Iterator[str]:
             yield str(error)
             event = None
         first = node != last_node
-        if first and node > floor and not _is_birth(node, position, event):
+        if first and node > merged and not _is_birth(node, position, event):
             yield f"position {position}: the first event of node {node} is not its creation"
         if not first and isinstance(last_event, Removed):
             yield f"position {position}: node {node} was already gone"
         if not first and isinstance(event, Created):
             yield f"position {position}: node {node} was already there"
+        if not first and position <= compacted:
+            yield f"position {position}: node {node} has an older event, which was to be dropped"
         last_node, last_event = node, event
 
 

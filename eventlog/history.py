@@ -13,6 +13,9 @@ from eventlog.connection import fetch
 from eventlog.events import Record
 from eventlog.identifiers import NodeIds
 
+Row = tuple[int, int, int, bytes]
+"""Position, node, time (microseconds since 1970 UTC) and record of an event."""
+
 BATCH = 1_000
 """Records in memory at a time."""
 
@@ -63,6 +66,13 @@ def read(
         after = rows[-1][0]
 
 
+def rows(connection: apsw.Connection, after: int, upto: int) -> Iterator[Row]:
+    """Read events in order as they are stored: above one position, up to another."""
+    while found := _rows(connection, after, upto, None):
+        yield from found
+        after = found[-1][0]
+
+
 def last_before(connection: apsw.Connection, time_us: int) -> int:
     """Return the last position that was appended before a time, in a logarithm of the log's length.
 
@@ -84,9 +94,9 @@ def last_before(connection: apsw.Connection, time_us: int) -> int:
     return low
 
 
-def _rows(
-    connection: apsw.Connection, after: int, upto: int, node: int | None
-) -> list[tuple[int, int, int, bytes]]:
+def _rows(connection: apsw.Connection, after: int, upto: int, node: int | None) -> list[Row]:
     if node is None:
-        return fetch(connection, RANGE, (after, upto, BATCH))
-    return fetch(connection, OF_NODE, (node, after, upto, BATCH))
+        found = fetch(connection, RANGE, (after, upto, BATCH))
+    else:
+        found = fetch(connection, OF_NODE, (node, after, upto, BATCH))
+    return found

@@ -118,6 +118,11 @@ class Log:
         clock: where event times come from.
         connect: opens the writer's connection; another one is for tests that cut the power.
 
+    Attributes:
+        full: whether the last transaction failed because the disk is full.
+        reserved: while set, only jobs that free space are taken: on a full disk, what little
+            space is made for them must not be filled by others.
+
     Raises:
         LogInUseError: another process writes to it.
         LogError: it cannot be opened.
@@ -134,6 +139,8 @@ class Log:
         self.path = path
         self.wakeup = Wakeup()
         self.failure: LogError | None = None
+        self.full = False
+        self.reserved = False
         self._clock = clock or SystemClock()
         self._folds = tuple(folds)
         self._queue: queue.Queue[_Pending | None] = queue.Queue(QUEUE_MAX)
@@ -161,8 +168,12 @@ class Log:
         """How many jobs wait."""
         return self._queue.qsize()
 
-    def submit(self, job: Callable[[Transaction], T]) -> "Future[T]":
+    def submit(self, job: Callable[[Transaction], T], *, frees: bool = False) -> "Future[T]":
         """Have a job run in the next transaction; blocks while too many wait.
+
+        Args:
+            job: what is to be done.
+            frees: whether it frees space.
 
         Returns:
             A future of the job's result, done when the transaction is on the disk. It fails with
@@ -172,6 +183,8 @@ class Log:
         future: Future[T] = Future()
         if self._closing.is_set():
             future.set_exception(self._closed_error())
+        elif self.reserved and not frees:
+            future.set_exception(LogFullError(f"{self.path}: the disk is full; making space"))
         else:
             self._queue.put(_Pending(job, future))  # type: ignore[arg-type]  # Future is invariant
             if self._ended.is_set():
@@ -243,6 +256,7 @@ class Log:
         for future, result in done:
             future.set_result(result)
         if grown:
+            self.full = False
             self.wakeup.notify()
 
     def _next(self, deadline: float) -> _Pending | None:
@@ -285,6 +299,7 @@ class Log:
         After a failed sync the kernel may have dropped the pages, so trying again could call
         durable what is not (https://wiki.postgresql.org/wiki/Fsync_Errors).
         """
+        self.full = isinstance(error, LogFullError)
         try:
             if _is_final(error):
                 raise LogError(f"{_line(error)}; stopped: what follows may not last") from error

@@ -1,0 +1,134 @@
+"""The archive: all events of the log, kept in files before compaction drops any.
+
+It is a copy of the log up to a position, not only of what was dropped: so each file covers a
+stretch of positions of its own, a reader goes through them one after the other, and what is both
+here and in the log is known by its position. A file is durable before the transaction that drops
+commits; a crash in between leaves events in both places, never in none.
+"""
+
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from eventlog import history, segment
+from eventlog.connection import fetch
+from eventlog.durable import PARTIAL, SYSTEM, Calls
+from eventlog.segment import SUFFIX, ArchiveError, Header, Segment
+
+ARCHIVED: Final = "archived"
+ARCHIVE_PATH: Final = "archive_path"
+"""Facts in `meta`: up to which position was archived, and where."""
+
+RESTORED: Final = "restored"
+"""Fact in `meta` of a log that was restored from a backup: up to this position it has the same
+events as the logs before it, whose files may be in the archive too."""
+
+SEGMENT_EVENTS: Final = 250_000
+"""Events of one file, at most."""
+
+END = (
+    "select position from events where position > ? and position <= ? order by position"
+    " limit 1 offset ?"
+)
+META = "select key, value from meta"
+
+
+class Archive:
+    """The files of one log in a directory.
+
+    Args:
+        directory: absolute path; made when its parent exists.
+        calls: the operating system.
+    """
+
+    def __init__(self, directory: str, calls: Calls = SYSTEM) -> None:
+        self.path = directory
+        self._directory = Path(directory)
+        self._calls = calls
+
+    def extend(self, connection: apsw.Connection, upto: int) -> tuple[int, int]:
+        """Write the next file, unless all is archived already.
+
+        Args:
+            connection: a reader's.
+            upto: archive up to here, or as far as one file goes.
+
+        Returns:
+            Up to which position everything is in the archive now, and how many events were
+            written.
+
+        Raises:
+            ArchiveError: it cannot be written, or what was archived before is not there.
+        """
+        facts = dict(fetch(connection, META))
+        try:
+            self._prepare(facts["log_id"])
+            after = self._covered(facts)
+            if after >= upto:
+                return after, 0
+            return self._write(connection, facts, after, upto)
+        except OSError as error:
+            raise ArchiveError(
+                f"{self.path}: cannot archive: {error.strerror}; nothing is dropped until it works"
+            ) from error
+
+    def segments(self, connection: apsw.Connection, after: int, upto: int) -> list[Segment]:
+        """Return the files that hold events of this log between two positions, in order.
+
+        Raises:
+            ArchiveError: the directory or a file cannot be read.
+        """
+        facts = dict(fetch(connection, META))
+        found = (self._limited(file, facts) for file in self._files())
+        return sorted(
+            (file for file in found if file.upto > after and file.after < upto),
+            key=lambda file: file.after,
+        )
+
+    def _write(
+        self, connection: apsw.Connection, facts: dict[str, str], after: int, upto: int
+    ) -> tuple[int, int]:
+        last = fetch(connection, END, (after, upto, SEGMENT_EVENTS - 1))
+        end: int = last[0][0] if last else upto
+        header = Header(facts["log_id"], facts["id_prefix"], after, end)
+        written = segment.write(
+            self._directory, header, history.rows(connection, after, end), self._calls
+        )
+        return end, written
+
+    def _prepare(self, log_id: str) -> None:
+        """Make the directory, but not its parents: a disk that is not mounted is no place."""
+        self._directory.mkdir(exist_ok=True)
+        for path in self._directory.glob(f".*-{log_id[:8]}{SUFFIX}{PARTIAL}"):
+            self._calls.remove(path)
+
+    def _covered(self, facts: dict[str, str]) -> int:
+        own = [file.upto for file in self._files() if file.log == facts["log_id"][:8]]
+        covered = max(own, default=0)
+        expected = int(facts.get(ARCHIVED, "0"))
+        if covered < expected and facts.get(ARCHIVE_PATH) == self.path:
+            raise ArchiveError(
+                f"{self.path}: events up to position {expected} were archived here, and are not"
+                " there: is its disk mounted? To begin anew, configure another directory"
+            )
+        return covered
+
+    def _files(self) -> list[Segment]:
+        try:
+            paths = list(self._directory.iterdir())
+        except OSError as error:
+            raise ArchiveError(
+                f"{self.path}: the archive cannot be read: {error.strerror}; say where it is with"
+                " --archive DIR"
+            ) from error
+        return [file for path in paths if (file := segment.parse(path)) is not None]
+
+    @staticmethod
+    def _limited(file: Segment, facts: dict[str, str]) -> Segment:
+        """Return what of a file belongs to this log: of a log before a restore, only its begin."""
+        if file.log == facts["log_id"][:8]:
+            return file
+        is_before = segment.header(file.path).id_prefix == facts["id_prefix"]
+        shared = int(facts.get(RESTORED, "0")) if is_before else 0
+        return file._replace(upto=min(file.upto, shared))

@@ -26,8 +26,10 @@ DEFAULT_HOST = "127.0.0.1"
 
 DEFAULT_PORT = 8080
 
-_SIDE_FILES = ("", "-wal", "-shm", "-journal", ".lock", ".control")
-"""SQLite's (https://www.sqlite.org/tempfiles.html), the log's lock, the control socket."""
+HISTORY_DAYS = 30.0
+
+_SIDE_FILES = ("", "-wal", "-shm", "-journal", ".lock", ".control", ".ballast")
+"""SQLite's (https://www.sqlite.org/tempfiles.html), the log's lock, the control socket, ballast."""
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -49,6 +51,8 @@ class Config(msgspec.Struct, frozen=True):
         limits: what one client, and all together, may take.
         rescan_interval: seconds between full comparisons with the disk.
         poll_interval: seconds between the looks of the `poll` backend.
+        history_days: how long every event is kept; of older ones the last of each node.
+        archive: absolute path of the directory that keeps what is dropped, or None.
     """
 
     roots: tuple[Root, ...]
@@ -67,6 +71,8 @@ class Config(msgspec.Struct, frozen=True):
     limits: LimitsSection = LimitsSection()
     rescan_interval: float = 3600
     poll_interval: float = 10
+    history_days: float = HISTORY_DAYS
+    archive: str | None = None
 
 
 class Source(NamedTuple):
@@ -76,11 +82,15 @@ class Source(NamedTuple):
         database: absolute path of the log; nothing says yet that it exists.
         exclude: name patterns beside the built-in ones, as far as they were told.
         log_path: file that the server appends log lines to, or None.
+        history_days: how long every event is kept.
+        archive: absolute path of the directory that keeps what is dropped, or None.
     """
 
     database: str
     exclude: tuple[str, ...] = ()
     log_path: str | None = None
+    history_days: float = HISTORY_DAYS
+    archive: str | None = None
 
 
 def add_source_options(parser: argparse.ArgumentParser) -> None:
@@ -158,6 +168,8 @@ def serve_config(arguments: argparse.Namespace) -> Config:
         limits=written.limits,
         rescan_interval=written.rescan_interval,
         poll_interval=written.poll_interval,
+        history_days=written.history_days,
+        archive=_archive(written),
     )
 
 
@@ -175,7 +187,13 @@ def source(arguments: argparse.Namespace) -> Source:
     written = _document(arguments)
     given = arguments.db or written.database_url
     database = _database(given, () if given else _roots(arguments, written))
-    return Source(database, written.exclude or (), written.log_path)
+    return Source(
+        database,
+        written.exclude or (),
+        written.log_path,
+        written.history_days,
+        _archive(written),
+    )
 
 
 def database_path(arguments: argparse.Namespace) -> str:
@@ -250,6 +268,10 @@ def _database(given: str | None, served: tuple[Root, ...]) -> str:
     if absolute.is_dir():
         raise OperatorError(f"{absolute}: this is a directory; the database must be a file")
     return str(absolute)
+
+
+def _archive(written: Document) -> str | None:
+    return str(Path(written.archive).expanduser().absolute()) if written.archive else None
 
 
 def _state_home() -> Path:

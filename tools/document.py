@@ -18,6 +18,7 @@ Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Workers = Annotated[int, msgspec.Meta(ge=0, le=256)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(gt=0)]
+Days = Annotated[float, msgspec.Meta(ge=0, le=36_500)]
 
 _WORDS = {
     "str": "text",
@@ -88,6 +89,8 @@ class Document(Section, frozen=True):
         rescan_interval: seconds between full comparisons with the disk.
         poll_interval: seconds between the looks of the `poll` backend.
         log_level: the least important lines that are shown.
+        history_days: how long every event is kept; of older ones the last of each node.
+        archive: directory that keeps all events before any is dropped; none when absent.
     """
 
     host: str = "0.0.0.0"  # noqa: S104 - the default of the file's first reader
@@ -105,6 +108,8 @@ class Document(Section, frozen=True):
     rescan_interval: Seconds = 3600
     poll_interval: Seconds = 10
     log_level: LogLevel = "info"
+    history_days: Days = 30
+    archive: str | None = None
 
 
 def parse(text: str, file: str) -> Document:

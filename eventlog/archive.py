@@ -63,8 +63,8 @@ class Archive:
         """
         facts = dict(fetch(connection, META))
         try:
-            self._prepare(facts["log_id"])
             after = self._covered(facts)
+            self._prepare(facts["log_id"])
             if after >= upto:
                 return after, 0
             return self._write(connection, facts, after, upto)
@@ -80,7 +80,7 @@ class Archive:
             ArchiveError: the directory or a file cannot be read.
         """
         facts = dict(fetch(connection, META))
-        found = (self._limited(file, facts) for file in self._files())
+        found = (self._limited(file, facts) for file in self._files(facts))
         return sorted(
             (file for file in found if file.upto > after and file.after < upto),
             key=lambda file: file.after,
@@ -104,25 +104,24 @@ class Archive:
             self._calls.remove(path)
 
     def _covered(self, facts: dict[str, str]) -> int:
-        own = [file.upto for file in self._files() if file.log == facts["log_id"][:8]]
-        covered = max(own, default=0)
-        expected = int(facts.get(ARCHIVED, "0"))
-        if covered < expected and facts.get(ARCHIVE_PATH) == self.path:
-            raise ArchiveError(
-                f"{self.path}: events up to position {expected} were archived here, and are not"
-                " there: is its disk mounted? To begin anew, configure another directory"
-            )
-        return covered
+        own = [f.upto for f in self._files(facts) if f.log == facts["log_id"][:8]]
+        return max(own, default=0)
 
-    def _files(self) -> list[Segment]:
+    def _files(self, facts: dict[str, str]) -> list[Segment]:
         try:
-            paths = list(self._directory.iterdir())
+            paths = list(self._directory.iterdir()) if self._directory.exists() else []
+            files = [file for path in paths if (file := segment.parse(path)) is not None]
         except OSError as error:
             raise ArchiveError(
-                f"{self.path}: the archive cannot be read: {error.strerror}; say where it is with"
-                " --archive DIR"
+                f"{self.path}: the archive cannot be read: {error.strerror}"
             ) from error
-        return [file for path in paths if (file := segment.parse(path)) is not None]
+        expected = int(facts.get(ARCHIVED, "0")) if facts.get(ARCHIVE_PATH) == self.path else 0
+        if max((file.upto for file in files), default=0) < expected:
+            raise ArchiveError(
+                f"{self.path}: events up to position {expected} were archived here, and are not"
+                " there; mount its disk, or say with --archive DIR where they are now"
+            )
+        return files
 
     @staticmethod
     def _limited(file: Segment, facts: dict[str, str]) -> Segment:

@@ -130,13 +130,20 @@ class Compactor:
         self._log = log
         self._clock = clock
 
-    def run(self, stop: threading.Event, rest: float = 0.0, report: Report = no_report) -> Result:
+    def run(
+        self,
+        stop: threading.Event,
+        rest: float = 0.0,
+        report: Report = no_report,
+        window_us: int | None = None,
+    ) -> Result:
         """Compact until all is done, or until told to stop.
 
         Args:
             stop: set to have it end soon.
             rest: see `Pace`.
             report: told how far it is.
+            window_us: how old an event must be to be merged, if it is not as in the options.
 
         Returns:
             What was done.
@@ -145,19 +152,20 @@ class Compactor:
             LogError: something could not be read or stored; what was done before stays done.
         """
         with self.lock:
-            return self.run_locked(stop, rest, report)
+            pace = Pace(self._log, self._clock, stop, rest)
+            return self.run_locked(pace, report, window_us)
 
-    def run_locked(self, stop: threading.Event, rest: float, report: Report) -> Result:
+    def run_locked(self, pace: Pace, report: Report, window_us: int | None = None) -> Result:
         """Do as `run` for who holds the lock."""
         path, began = self._log.path, self._clock.monotonic()
+        window_us = self.options.window_us if window_us is None else window_us
         with (
             translated_errors(path),
             contextlib.closing(open_reader(path)) as reader,
             contextlib.closing(self.options.connect(path)) as own,
         ):
-            pace = Pace(self._log, self._clock, stop, rest)
             work = _Work(pace, self.options, reader, own)
-            work.all(_end(reader, self._clock.now_us() - self.options.window_us), report)
+            work.all(_end(reader, self._clock.now_us() - window_us), report)
         work.result.longest_hold_ms = round(pace.longest_seconds * 1000, 3)
         work.result.seconds = round(self._clock.monotonic() - began, 3)
         return work.result

@@ -6,8 +6,8 @@ The format, for whoever reads it without this program:
 - blocks: four little-endian unsigned integers (bytes that follow, 32 bits; CRC-32 of them, 32
   bits; positions of its first and last event, 64 bits each), then a zlib stream (RFC 1950) of a
   MessagePack array of events, each `[position, node, time_us, record]` as in the table `events`;
-- the end: a block of no bytes, whose checksum is the CRC-32 of the whole file before it, and whose
-  positions are the number of events and the last position that the file covers.
+- the end: a block of no bytes, whose positions are the number of events and the last position that
+  the file covers, and whose checksum is the CRC-32 of the whole file before it and these two.
 
 zlib, because it is in every standard library and will be for as long as anyone keeps an archive.
 Records compress to about a fifth with it; zstd would save some processor time and lzma some space,
@@ -34,6 +34,7 @@ BLOCK_ROWS: Final = 1_000
 LEVEL: Final = 6
 
 _HEAD = struct.Struct("<IIQQ")
+_ENDS = struct.Struct("<QQ")
 _HEADER_BYTES_MAX = 4096
 _NAME = re.compile(r"(\d{16})-(\d{16})-([0-9a-f]{8})\.events")
 
@@ -106,7 +107,8 @@ def write(directory: Path, header: Header, rows: Iterable[Row], calls: Calls = S
         for data, size in _parts(header, rows):
             file.write(data)
             check, count = zlib.crc32(data, check), count + size
-        file.write(_HEAD.pack(0, check, count, header.upto))
+        end = _ENDS.pack(count, header.upto)
+        file.write(_HEAD.pack(0, zlib.crc32(end, check), count, header.upto))
     return count
 
 
@@ -194,7 +196,7 @@ def _next(path: Path, place: int, check: int) -> _Block | None:
             raise _damaged(path, "its end is missing")
         size, own, first, last = _HEAD.unpack(head)
         if not size:
-            if own != check:
+            if own != zlib.crc32(_ENDS.pack(first, last), check):
                 raise _damaged(path, "its checksum is wrong")
             return None
         data = file.read(size)

@@ -7,12 +7,13 @@ from types import ModuleType
 import apsw
 import pytest
 
-from eventlog import check
+from eventlog import archive, check, compaction, history, whole
 from eventlog.schema import create_tables, run
 from projections import changes, overlay, past, tree
 from projections.replay import FOLDS
 
 SCANS = {
+    "archive.META": "a handful of rows",
     "check.META": "a handful of rows",
     "check.TIMES": "checks every event",
     "check.HISTORIES": "checks every event",
@@ -26,7 +27,7 @@ SORTS = {
 }
 """Queries that sort what they found."""
 
-SMALL = re.compile(r"SCAN (up|below|CONSTANT ROW|sqlite_sequence)\b")
+SMALL = re.compile(r"SCAN (up|below|CONSTANT ROW|sqlite_sequence|pragma_\w+)\b")
 """The rows of a recursive query itself, and the one row that holds the head."""
 
 
@@ -43,7 +44,7 @@ def queries(module: ModuleType) -> dict[str, str]:
     }
 
 
-MODULES = (tree, changes, check, past, overlay)
+MODULES = (tree, changes, check, past, overlay, history, compaction, archive, whole)
 QUERIES = {name: query for module in MODULES for name, query in queries(module).items()}
 
 

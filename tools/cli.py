@@ -34,6 +34,7 @@ COMMANDS = {
     "check": Command("tools.check", "prove that log, tree and disk agree"),
     "replay": Command("tools.replay", "rebuild what is derived from the log"),
     "rehash": Command("tools.rehash", "compute the hashes that a first scan left out"),
+    "compact": Command("tools.compact", "drop what is older than the history window"),
     "confirm-removal": Command("tools.confirm_removal", "believe that an emptied disk is empty"),
 }
 

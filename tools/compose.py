@@ -34,6 +34,7 @@ from projections.paths import Paths
 from projections.replay import FOLDS
 from projections.tree import Tree
 from tools.config import Config, server_files
+from tools.maintenance import Maintenance
 from tools.upkeep import Task, Upkeep
 from watcher import status as watcher_status
 from watcher.backend import Backend, Place
@@ -152,6 +153,7 @@ class System:
             self._suspect,
             clock,
         )
+        self.maintenance = Maintenance(self.log, clock, config.history_days, config.archive)
         self.upkeep = Upkeep(self._upkeep_tasks(), clock)
 
     def start(self) -> list[str]:
@@ -239,7 +241,7 @@ class System:
         )
 
     def _upkeep_tasks(self) -> list[Task]:
-        return []
+        return self.maintenance.tasks()
 
     def _observer(self, name: str, path: str) -> Observer:
         config = self._config

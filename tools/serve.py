@@ -211,7 +211,8 @@ def _commands(system: System) -> dict[str, Callable[[Arguments, Report], Any]]:
         known = ", ".join(observer.root.name for observer in system.observers)
         raise OperatorError(f"there is no root {name!r}; the roots are: {known}")
 
-    return {"rehash": rehash, "confirm-removal": confirm_removal}
+    own = {"rehash": rehash, "confirm-removal": confirm_removal}
+    return {**own, **system.maintenance.commands()}
 
 
 async def rehash_all(system: System, report: Report) -> dict[str, Any]:

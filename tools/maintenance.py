@@ -1,0 +1,93 @@
+"""What keeps a log small, as the server does it by itself and the commands ask for it."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from eventlog.archive import Archive
+from eventlog.clock import Clock
+from eventlog.compaction import DAY_US, Compactor, Options, Report, Result
+from eventlog.log import Log
+from tools import control
+from tools.control import Arguments, Handler
+from tools.progress import Step
+from tools.upkeep import Task
+
+COMPACTION_SECONDS: Final = 86_400.0
+"""Between compactions in the background: each writes a file of the archive."""
+
+BACKGROUND_REST: Final = 4.0
+"""The writer is left alone four times as long as it was held."""
+
+ASKED_REST: Final = 1.0
+"""When someone waits for the end of it."""
+
+T = TypeVar("T")
+
+
+def window_us(history_days: float) -> int:
+    """Return the history window in microseconds."""
+    return int(history_days * DAY_US)
+
+
+class Maintenance:
+    """Compacts the log of a server, or of a command that has it to itself.
+
+    Args:
+        log: the open log.
+        clock: time.
+        history_days: how long every event is kept.
+        archive: absolute path of the directory that keeps what is dropped, or None.
+        before: called before each compaction, with the position up to which will be merged.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        clock: Clock,
+        history_days: float,
+        archive: str | None,
+        before: Callable[[int], object] = lambda _upto: None,
+    ) -> None:
+        kept = None if archive is None else Archive(archive)
+        self.compactor = Compactor(log, Options(window_us(history_days), kept, before), clock)
+
+    def tasks(self) -> list[Task]:
+        """Return what is to be done from time to time."""
+        return [Task("compaction", COMPACTION_SECONDS, self._compact)]
+
+    def commands(self) -> Mapping[str, Handler]:
+        """Return what can be asked of a running server."""
+        return {"compact": self._compact_asked}
+
+    def _compact(self, stop: threading.Event) -> Result:
+        return self.compactor.run(stop, BACKGROUND_REST)
+
+    async def _compact_asked(self, arguments: Arguments, report: control.Report) -> dict[str, Any]:
+        days = arguments.get("history_days")
+        window = None if days is None else window_us(float(days))
+
+        def compact(stop: threading.Event, told: Report) -> Result:
+            return self.compactor.run(stop, ASKED_REST, told, window)
+
+        return await _in_thread(compact, "compacting", report)
+
+
+async def _in_thread(
+    work: Callable[[threading.Event, Report], T], what: str, report: control.Report
+) -> dict[str, Any]:
+    """Do work in a thread; when the server stops meanwhile, it is told and ends soon."""
+    loop, stop = asyncio.get_running_loop(), threading.Event()
+
+    def told(done: int, of: int) -> None:
+        loop.call_soon_threadsafe(report, Step(what, "positions", done, of))
+
+    try:
+        result = await asyncio.to_thread(work, stop, told)
+    finally:
+        stop.set()
+    made: dict[str, Any] = msgspec.to_builtins(result)
+    return made

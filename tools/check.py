@@ -6,6 +6,7 @@ difference; the next start records it.
 """
 
 import argparse
+import contextlib
 import threading
 from collections.abc import Callable
 from itertools import islice
@@ -16,7 +17,7 @@ import msgspec
 from eventlog.check import check as check_log
 from eventlog.connection import open_reader, translated_errors
 from projections.replay import compare
-from tools import control
+from tools import control, watching
 from tools.config import Source, add_source_options, server_files, source
 from tools.disk import Disagreement, DiskCheck
 from tools.replay import in_lines
@@ -26,7 +27,16 @@ PROBLEMS_MAX = 1_000
 """More of a kind are not looked for: they have one cause."""
 
 PATIENCE_SECONDS = (0.5, 2.0, 5.0)
-"""Pauses before looking again at where tree and disk differ, while a server runs."""
+"""Pauses before looking again at where tree and disk differ, while a server runs.
+
+They begin anew whenever something has come right, or the server still has something to look at: a
+large `rm -rf` takes it a while."""
+
+PATIENCE_MAX_SECONDS = 120.0
+"""How long a server may be busy without anything coming right."""
+
+WALKS_MAX = 20
+"""How often the disk is walked anew because `PROBLEMS_MAX` changes were on their way."""
 
 Pause = Callable[[float], object]
 
@@ -130,19 +140,51 @@ def _examine_derived(connection: apsw.Connection, report: Report) -> None:
 
 
 def _examine_disk(connection: apsw.Connection, of: Source, report: Report, pause: Pause) -> None:
-    check = DiskCheck(connection, of.exclude, server_files(of.database, of.log_path))
+    # A running server knows best what it leaves out: it may have been told by another file.
+    served = watching.ask(of.database)
+    exclude = of.exclude if served is None else tuple(served.exclude)
+    files = server_files(of.database, of.log_path) if served is None else served.files
+    check = DiskCheck(connection, exclude, files)
     try:
-        found = list(islice(check.compare(), PROBLEMS_MAX))
-        for seconds in PATIENCE_SECONDS if report.running else ():
-            if found:
-                pause(seconds)
-                again = (check.look_again(disagreement) for disagreement in found)
-                found = [disagreement for disagreement in again if disagreement is not None]
+        found = _compared(check, of.database, report, pause)
         report.disk = [_line(check, disagreement) for disagreement in found]
         report.entries = check.counts.entries
-        report.skipped = [printable(line) for line in dict.fromkeys(check.counts.skipped)]
+        report.skipped += [printable(line) for line in dict.fromkeys(check.counts.skipped)]
     finally:
         check.close()
+
+
+def _compared(check: DiskCheck, database: str, report: Report, pause: Pause) -> list[Disagreement]:
+    """Walk the disk; again, if only changes on their way kept the first walk from its end."""
+    for _ in range(WALKS_MAX):
+        with contextlib.closing(check.compare()) as walk:
+            found = list(islice(walk, PROBLEMS_MAX))
+        is_cut = len(found) == PROBLEMS_MAX
+        if report.running:
+            found = _lasting(check, found, database, pause)
+        if found or not is_cut:
+            return found
+    report.skipped = ["the rest of the disk: it changes faster than it can be compared; try later"]
+    return []
+
+
+def _lasting(
+    check: DiskCheck, found: list[Disagreement], database: str, pause: Pause
+) -> list[Disagreement]:
+    """Return what still differs when the server has nothing left to do, or makes no progress."""
+    patience, waited = iter(PATIENCE_SECONDS), 0.0
+    while found and waited < PATIENCE_MAX_SECONDS and (seconds := next(patience, None)):
+        pause(seconds)
+        waited += seconds
+        served = watching.ask(database)
+        again = [check.look_again(disagreement) for disagreement in found]
+        left = [disagreement for disagreement in again if disagreement is not None]
+        if len(left) < len(found):
+            waited = 0.0
+        if len(left) < len(found) or (served is not None and served.busy):
+            patience = iter(PATIENCE_SECONDS)
+        found = left
+    return found
 
 
 def _line(check: DiskCheck, found: Disagreement) -> str:

@@ -36,6 +36,7 @@ from projections.tree import Tree
 from tools.config import Config, server_files
 from tools.maintenance import Maintenance
 from tools.upkeep import Task, Upkeep
+from tools.watching import Watching
 from watcher import status as watcher_status
 from watcher.backend import Backend, Place
 from watcher.describer import Describer
@@ -211,6 +212,16 @@ class System:
             counts = Tree(connection).count_outstanding()
         return counts.get(Content.SKIPPED, 0) + counts.get(Content.FAILED, 0)
 
+    def watching(self) -> Watching:
+        """Say what is left out, and whether anything is still to be looked at."""
+        states = [observer.status for observer in self.observers]
+        return Watching(
+            exclude=list(self._config.exclude),
+            files=self._own_files(),
+            busy=self.log.queued > 0
+            or any(s.hints or s.state in ("starting", "scanning") for s in states),
+        )
+
     def status(self, version: str) -> Status:
         """Describe the whole server; reads the database."""
         states = [observer.status for observer in self.observers]
@@ -247,7 +258,7 @@ class System:
         config = self._config
         settings = Settings(
             excluded=Excludes(config.exclude),
-            private=private_files(map(os.fsencode, server_files(config.database, config.log_path))),
+            private=private_files(map(os.fsencode, self._own_files())),
             rescan_seconds=config.rescan_interval,
             limited_rescan_seconds=LIMITED_RESCAN_SECONDS,
             open_backend=self._open_backend,
@@ -257,6 +268,9 @@ class System:
         self._settlings.append(settling)
         root = Root(name, os.fsencode(path))
         return Observer(root, self.log, settings, settling, self._clock, self._changed)
+
+    def _own_files(self) -> list[str]:
+        return server_files(self._config.database, self._config.log_path)
 
     def _open_backend(self, root: Root) -> Backend:
         if self._config.backend == "fanotify":

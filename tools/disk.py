@@ -4,7 +4,7 @@ It looks by itself, and does not ask the scan of the watcher, whose work it judg
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -79,13 +79,14 @@ class DiskCheck:
         self._directories.close()
         self._mounts.close()
 
-    def compare(self) -> Iterator[Disagreement]:
-        """Walk all roots. Nothing else may be asked before the walk is at its end.
+    def compare(self) -> Generator[Disagreement, None, None]:
+        """Walk all roots. Nothing else may be asked before the walk is at its end, or closed.
 
         Yields:
             Where tree and disk differ; perhaps only because one was looked at before a change and
             the other after it.
         """
+        self.counts = Counts()
         for root in self._tree.children(SUPER_ROOT):
             if self._enter(root):
                 yield from self._walk(root)

@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Callable
 from importlib import metadata
 from typing import Any
 
+import msgspec
 import uvloop
 
 from api.app import Access, Dependencies, create_app
@@ -27,7 +28,7 @@ from api.operations import Operations
 from api.server import Address, ListenError, serve
 from eventlog.clock import SystemClock
 from tools import config as configuration
-from tools import control, logs
+from tools import control, logs, watching
 from tools.compose import System
 from tools.config import Config
 from tools.control import Arguments, Report
@@ -211,7 +212,11 @@ def _commands(system: System) -> dict[str, Callable[[Arguments, Report], Any]]:
         known = ", ".join(observer.root.name for observer in system.observers)
         raise OperatorError(f"there is no root {name!r}; the roots are: {known}")
 
-    own = {"rehash": rehash, "confirm-removal": confirm_removal}
+    async def served(_: Arguments, __: Report) -> dict[str, Any]:
+        said: dict[str, Any] = msgspec.to_builtins(system.watching())
+        return said
+
+    own = {"rehash": rehash, "confirm-removal": confirm_removal, watching.COMMAND: served}
     return {**own, **system.maintenance.commands()}
 
 

@@ -2,15 +2,20 @@ import json
 import os
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from eventlog.clock import SystemClock
 from eventlog.connection import open_writer
-from tools import check, cli, control
+from tests.serving import serving
+from tests.tools.commanded import commanded
+from tools import check, cli, control, watching
 from tools.compose import System
-from tools.config import Config, Source
+from tools.config import Config, Source, server_files
+from tools.control import Arguments, Report
 from tools.roots import Root
 
 Capture = pytest.CaptureFixture[str]
@@ -188,6 +193,132 @@ def test_what_a_running_server_never_records_is_one(
     report = check.examine(place.source, pauses.append)
     assert len(report.disk) == 2
     assert tuple(pauses) == check.PATIENCE_SECONDS
+
+
+class Served:
+    """A server that only says what it leaves out and whether it is busy."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.busy = 0
+        self.exclude = ["*.tmp"]
+        self.asked = 0
+
+    def context(self) -> AbstractContextManager[None]:
+        return commanded(self.place.database, {"watching": self._watching})
+
+    async def _watching(self, _: Arguments, __: Report) -> dict[str, Any]:
+        self.asked += 1
+        self.busy -= 1
+        files = server_files(str(self.place.database), None)
+        return {"exclude": self.exclude, "files": files, "busy": self.busy > 0}
+
+
+def test_a_busy_server_is_waited_for(place: Place) -> None:
+    served = Served(place)
+    served.busy = 30
+    (place.root / "new").write_text("")
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 20:
+            place.observe()
+
+    with served.context():
+        report = check.examine(place.source, pause)
+    assert report.running
+    assert (report.ok, len(pauses)) == (True, 20)
+
+
+def test_a_server_that_is_busy_for_ever_is_not_waited_for_for_ever(place: Place) -> None:
+    served = Served(place)
+    served.busy = 10**6
+    (place.root / "new").write_text("")
+    pauses: list[float] = []
+    with served.context():
+        assert len(check.examine(place.source, pauses.append).disk) == 1
+    assert sum(pauses) < check.PATIENCE_MAX_SECONDS + max(check.PATIENCE_SECONDS)
+
+
+def test_while_something_comes_right_the_rest_is_waited_for(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a large `rm -rf`, which the server takes in bit by bit."""
+    monkeypatch.setattr(control, "is_running", lambda _: True)
+    names = [place.root / str(number) for number in range(8)]
+    for name in names:
+        name.write_text("")
+    place.observe()
+    for name in names:
+        name.unlink()
+    left = list(names)
+
+    def pause(_: float) -> None:
+        if left:
+            kept = left.pop(0)
+            remaining = [name for name in left if not name.exists()]
+            for name in remaining:
+                name.write_text("")
+            place.observe()
+            for name in remaining:
+                name.unlink()
+            assert not kept.exists()
+
+    assert check.examine(place.source, pause).ok
+    assert left == []
+
+
+def test_more_changes_on_their_way_than_are_kept_do_not_end_the_comparison(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "PROBLEMS_MAX", 3)
+    monkeypatch.setattr(control, "is_running", lambda _: True)
+    for number in range(10):
+        (place.root / str(number)).write_text("")
+    report = check.examine(place.source, lambda _: place.observe())
+    assert report.ok
+    assert report.entries == 15
+
+
+def test_a_disk_that_changes_too_fast_is_said_not_to_be_compared(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "PROBLEMS_MAX", 1)
+    monkeypatch.setattr(check, "WALKS_MAX", 3)
+    monkeypatch.setattr(control, "is_running", lambda _: True)
+    busy = place.root / "a.txt"
+
+    def pause(_: float) -> None:
+        with busy.open("a") as file:
+            file.write("more")
+
+    pause(0)
+    report = check.examine(place.source, pause)
+    assert report.ok
+    assert "changes faster than it can be compared" in report.skipped[0]
+
+
+def test_the_excludes_are_those_of_the_running_server(place: Place) -> None:
+    (place.root / "x.tmp").write_text("")
+    source = Source(str(place.database))  # as `--db FILE` gives it
+    assert len(check.examine(source, NO_PAUSE).disk) == 1
+    with Served(place).context():
+        assert check.examine(source, NO_PAUSE).ok
+
+
+def test_a_server_says_what_it_leaves_out(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    (place.root / "x.tmp").write_text("")
+    config = tmp_path / "config.yaml"
+    config.write_text(f"watches: {{media: {place.root}}}\nexclude: ['*.tmp']\nport: 0\n")
+    with serving({}, place.database, "--config", str(config)):
+        said = watching.ask(str(place.database))
+        assert said is not None
+        assert said.exclude == ["*.tmp"]
+        assert str(place.database) in said.files
+        assert cli.main(["check", "--db", str(place.database)]) == 0
+    assert watching.ask(str(place.database)) is None
 
 
 def test_what_keeps_changing_is_no_difference(

@@ -112,7 +112,8 @@ class Feed:
             asked = query.parse(query_string)
         except query.CursorError as error:
             return self._refuse(400, "invalid_cursor", str(error))
-        if any(log_id != self._log.log_id for log_id in (*log_ids, *asked.log_ids)):
+        foreign = any(log_id != self._log.log_id for log_id in (*log_ids, *asked.log_ids))
+        if foreign or self._log.is_lost(asked.cursor):
             return self._gone("foreign_log", self._log.head())
         if 0 < asked.cursor < self._log.floor():
             return self._gone("cursor_expired", self._log.head())

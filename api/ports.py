@@ -31,6 +31,10 @@ class FeedLog(Protocol):
         """Return the first position that is still honoured as a cursor; 0 is always honoured."""
         ...
 
+    def is_lost(self, cursor: int) -> bool:
+        """Return whether a cursor was given by a log that a restore replaced, if by any."""
+        ...
+
     def changes(self, cursor: int, limit: int) -> Page:
         """Read the changes after a cursor in one read transaction.
 

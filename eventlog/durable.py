@@ -16,6 +16,14 @@ class Calls:
         """Make an empty file; return its descriptor."""
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
 
+    def open(self, path: Path) -> int:
+        """Open a file as it is, or make an empty one; return its descriptor."""
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def truncate(self, descriptor: int) -> None:
+        """Empty a file."""
+        os.ftruncate(descriptor, 0)
+
     def write(self, descriptor: int, data: bytes) -> None:
         """Append all of it."""
         left = memoryview(data)
@@ -29,6 +37,10 @@ class Calls:
     def rename(self, old: Path, new: Path) -> None:
         """Give a file its name."""
         old.replace(new)
+
+    def link(self, old: Path, new: Path) -> None:
+        """Give a file a second name, which must be free."""
+        new.hardlink_to(old)
 
     def sync_directory(self, path: Path) -> None:
         """Have the names in a directory on the disk."""

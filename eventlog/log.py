@@ -18,6 +18,7 @@ from eventlog import codec, schema
 from eventlog.bulk import BulkInsert
 from eventlog.clock import Clock, SystemClock
 from eventlog.connection import fetch, make_directory, open_writer, translated_errors
+from eventlog.epochs import GAPS, Gap, parse_gaps
 from eventlog.errors import (
     LogClosedError,
     LogError,
@@ -153,7 +154,7 @@ class Log:
             files.callback(lock.close)
             self._connection = connect(path)
             files.callback(self._connection.close)
-            self.log_id, self.floor, self.ids = self._prepare()
+            self.log_id, self.floor, self.gaps, self.ids = self._prepare()
             self._files = files.pop_all()
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._thread.start()
@@ -206,13 +207,14 @@ class Log:
             self._queue.put(None)
         self._thread.join()
 
-    def _prepare(self) -> tuple[str, int, NodeIds]:
+    def _prepare(self) -> tuple[str, int, tuple[Gap, ...], NodeIds]:
         with translated_errors(self.path):
             schema.ensure(self._connection, self.path, self._folds)
             self._head, self._time_us = _tail(self._connection)
             meta = dict(fetch(self._connection, "select key, value from meta"))
         try:
-            return meta["log_id"], int(meta["floor"]), NodeIds(meta["id_prefix"])
+            gaps = parse_gaps(meta.get(GAPS, ""))
+            return meta["log_id"], int(meta["floor"]), gaps, NodeIds(meta["id_prefix"])
         except (KeyError, ValueError) as error:
             raise LogFormatError(
                 f"{self.path}: damaged, its own facts are missing or wrong: {error}; "

@@ -45,7 +45,7 @@ def rebuild(connection: apsw.Connection, folds: Sequence[Fold]) -> int:
     if not folds:
         return 0
     for fold in folds:
-        _recreate(connection, fold)
+        recreate(connection, fold)
     return fold_all(connection, connection, folds)
 
 
@@ -106,7 +106,8 @@ def _forget(connection: apsw.Connection, names: Iterable[str]) -> None:
         connection.execute("delete from projections where name = ?", (name,))
 
 
-def _recreate(connection: apsw.Connection, fold: Fold) -> None:
+def recreate(connection: apsw.Connection, fold: Fold) -> None:
+    """Drop the tables of a projection and make them anew, empty, in the caller's transaction."""
     for table in fold.tables:
         # A table name cannot be bound; it comes from the program, never from outside.
         run(connection, f'drop table if exists "{table}"')

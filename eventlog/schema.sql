@@ -2,7 +2,7 @@
 
 -- Facts about this database that are no events: log_id (the epoch of its positions, renewed by a
 -- restore), id_prefix (given at birth, kept for ever), floor (no cursor below it can be honoured),
--- scanned (set once every root was seen whole).
+-- gaps (positions of logs that a restore replaced), scanned (set once every root was seen whole).
 create table meta (
     key text primary key,
     value text not null

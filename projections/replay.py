@@ -2,7 +2,7 @@
 
 import contextlib
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -21,6 +21,10 @@ DIFFERENCES_MAX = 20
 """More are counted but not kept: one is enough to say that something is wrong."""
 
 Row = tuple[Any, ...]
+
+Fill = Callable[[apsw.Connection, apsw.Connection, Sequence[Fold]], int]
+"""Fills the empty tables of the second database from the log in the first, which may be the same,
+and returns how many events it folded."""
 
 
 class Difference(NamedTuple):
@@ -53,19 +57,24 @@ class Comparison(NamedTuple):
     different: int
 
 
-def rebuild(connection: apsw.Connection, folds: Sequence[Fold] = FOLDS) -> int:
+def rebuild(
+    connection: apsw.Connection, folds: Sequence[Fold] = FOLDS, fill: Fill = schema.fold_all
+) -> int:
     """Rebuild every projection in one transaction; safe beside a running server.
 
     Args:
         connection: one that may write.
         folds: the projections.
+        fill: how: by the whole log, or beginning with a snapshot.
 
     Returns:
         How many events were folded.
     """
     connection.execute("begin immediate")
     try:
-        folded = schema.rebuild(connection, folds)
+        for fold in folds:
+            schema.recreate(connection, fold)
+        folded = fill(connection, connection, folds)
     except BaseException:
         connection.execute("rollback")
         raise
@@ -73,12 +82,15 @@ def rebuild(connection: apsw.Connection, folds: Sequence[Fold] = FOLDS) -> int:
     return folded
 
 
-def compare(connection: apsw.Connection, folds: Sequence[Fold] = FOLDS) -> Comparison:
+def compare(
+    connection: apsw.Connection, folds: Sequence[Fold] = FOLDS, fill: Fill = schema.fold_all
+) -> Comparison:
     """Fold the log into a temporary database and compare every row with what is stored.
 
     Args:
         connection: a reader's; one read transaction is held, so that a server may go on.
         folds: the projections.
+        fill: how: by the whole log, or beginning with a snapshot.
 
     Returns:
         The result; `different` is 0 when all is well.
@@ -87,7 +99,7 @@ def compare(connection: apsw.Connection, folds: Sequence[Fold] = FOLDS) -> Compa
     rows = different = 0
     with contextlib.closing(apsw.Connection("")) as replayed, connection, replayed:
         schema.create_tables(replayed, folds)
-        events = schema.fold_all(connection, replayed, folds)
+        events = fill(connection, replayed, folds)
         for table in (table for fold in folds for table in fold.tables):
             for stored, expected in _paired(_rows(connection, table), _rows(replayed, table)):
                 rows += 1

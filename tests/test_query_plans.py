@@ -9,7 +9,7 @@ import pytest
 
 from eventlog import archive, check, compaction, history, whole
 from eventlog.schema import create_tables, run
-from projections import changes, overlay, past, tree
+from projections import changes, from_snapshot, overlay, past, snapshot, tree
 from projections.replay import FOLDS
 
 SCANS = {
@@ -17,6 +17,9 @@ SCANS = {
     "check.META": "a handful of rows",
     "check.TIMES": "checks every event",
     "check.HISTORIES": "checks every event",
+    "snapshot.META": "a handful of rows",
+    "snapshot.NUMBERS": "writes every node",
+    "snapshot.GONE": "writes every tombstone, which nobody else asks for",
     "tree.COUNT_EVENTS": "counts all events, for a status",
 }
 """Queries that read a whole table or index, each with the reason why that is right."""
@@ -44,7 +47,10 @@ def queries(module: ModuleType) -> dict[str, str]:
     }
 
 
-MODULES = (tree, changes, check, past, overlay, history, compaction, archive, whole)
+MODULES = (
+    *(tree, changes, check, past, overlay, history, compaction, archive, whole),
+    *(snapshot, from_snapshot),
+)
 QUERIES = {name: query for module in MODULES for name, query in queries(module).items()}
 
 

@@ -143,8 +143,8 @@ def _examine_disk(connection: apsw.Connection, of: Source, report: Report, pause
     # A running server knows best what it leaves out: it may have been told by another file.
     served = watching.ask(of.database)
     exclude = of.exclude if served is None else tuple(served.exclude)
-    files = server_files(of.database, of.log_path) if served is None else served.files
-    check = DiskCheck(connection, exclude, files)
+    own = server_files(of.database, of.log_path, of.snapshots)
+    check = DiskCheck(connection, exclude, own if served is None else served.files)
     try:
         found = _compared(check, of.database, report, pause)
         report.disk = [_line(check, disagreement) for disagreement in found]

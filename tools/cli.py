@@ -33,6 +33,7 @@ COMMANDS = {
     "tree": Command("tools.tree", "print what is in a directory, or was in it on Monday"),
     "check": Command("tools.check", "prove that log, tree and disk agree"),
     "replay": Command("tools.replay", "rebuild what is derived from the log"),
+    "snapshot": Command("tools.snapshot", "write all that is there now to one file, or list those"),
     "rehash": Command("tools.rehash", "compute the hashes that a first scan left out"),
     "compact": Command("tools.compact", "drop what is older than the history window"),
     "confirm-removal": Command("tools.confirm_removal", "believe that an emptied disk is empty"),

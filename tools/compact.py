@@ -26,6 +26,7 @@ from tools.config import Source, add_source_options, source
 from tools.control import Report
 from tools.maintenance import Maintenance, window_us
 from tools.progress import Progress, Step
+from tools.snapshots import Snapshots
 from tools.text import print_json, size
 
 HISTORY_DAYS_MAX = 36_500
@@ -94,7 +95,9 @@ def alone(of: Source, days: float | None = None) -> Iterator[Maintenance]:
         # A log that has an archive keeps it, also when the command was not told of it.
         archive = of.archive or log.call(lambda transaction: transaction.meta(ARCHIVE_PATH))
         kept_days = of.history_days if days is None else days
-        yield Maintenance(log, SystemClock(), kept_days, archive)
+        clock = SystemClock()
+        before = Snapshots(of.database, of.snapshots, clock).before_compaction
+        yield Maintenance(log, clock, kept_days, archive, before)
     finally:
         log.close()
     if log.failure is not None:

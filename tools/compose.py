@@ -24,6 +24,7 @@ from api.status import (
 )
 from eventlog.clock import Clock
 from eventlog.connection import open_reader
+from eventlog.epochs import is_lost
 from eventlog.events import Content
 from eventlog.identifiers import NodeIds
 from eventlog.log import Log
@@ -33,8 +34,10 @@ from projections.past import Past, reading
 from projections.paths import Paths
 from projections.replay import FOLDS
 from projections.tree import Tree
+from tools import snapshots
 from tools.config import Config, server_files
 from tools.maintenance import Maintenance
+from tools.snapshots import Snapshots
 from tools.upkeep import Task, Upkeep
 from tools.watching import Watching
 from watcher import status as watcher_status
@@ -89,6 +92,10 @@ class FeedReader:
     def floor(self) -> int:
         """Return the first position that is still honoured as a cursor."""
         return self._log.floor
+
+    def is_lost(self, cursor: int) -> bool:
+        """Return whether a cursor was given by a log that a restore replaced, if by any."""
+        return is_lost(cursor, self._log.gaps)
 
     def changes(self, cursor: int, limit: int) -> Page:
         """Read the changes after a cursor; any thread may call."""
@@ -145,6 +152,8 @@ class System:
         self._ready = self._initial is not None and config.startup == "serve"
         self._counted: tuple[float, int, dict[int, int]] = (0.0, -1, {})
         self._settlings: list[Settling] = []
+        self.snapshots = Snapshots(config.database, config.snapshots, clock)
+        self.snapshots.store.prepare()
         self.observers = [self._observer(root.name, root.path) for root in config.roots]
         self.describer = Describer(
             self.log,
@@ -154,7 +163,8 @@ class System:
             self._suspect,
             clock,
         )
-        self.maintenance = Maintenance(self.log, clock, config.history_days, config.archive)
+        before = self.snapshots.before_compaction
+        self.maintenance = Maintenance(self.log, clock, config.history_days, config.archive, before)
         self.upkeep = Upkeep(self._upkeep_tasks(), clock)
 
     def start(self) -> list[str]:
@@ -176,6 +186,7 @@ class System:
         for observer in self.observers:
             observer.stop()
         self.describer.stop()
+        self.snapshots.stop()
         self.upkeep.stop()
         for observer in self.observers:
             observer.join()
@@ -252,7 +263,12 @@ class System:
         )
 
     def _upkeep_tasks(self) -> list[Task]:
-        return self.maintenance.tasks()
+        take = Task("snapshot", snapshots.LOOK_SECONDS, self._take_snapshot)
+        return [take, *self.maintenance.tasks()]
+
+    def _take_snapshot(self, stop: threading.Event) -> None:
+        if self._ready:  # half a first scan is not worth keeping
+            self.snapshots.take_due(stop)
 
     def _observer(self, name: str, path: str) -> Observer:
         config = self._config
@@ -270,7 +286,7 @@ class System:
         return Observer(root, self.log, settings, settling, self._clock, self._changed)
 
     def _own_files(self) -> list[str]:
-        return server_files(self._config.database, self._config.log_path)
+        return server_files(self._config.database, self._config.log_path, self._config.snapshots)
 
     def _open_backend(self, root: Root) -> Backend:
         if self._config.backend == "fanotify":

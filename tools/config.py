@@ -14,7 +14,14 @@ from typing import NamedTuple, get_args
 import msgspec
 
 from tools import document, roots
-from tools.document import BackendName, Document, LimitsSection, LogLevel, Startup
+from tools.document import (
+    BackendName,
+    Document,
+    LimitsSection,
+    LogLevel,
+    SnapshotsSection,
+    Startup,
+)
 from tools.errors import OperatorError
 from tools.roots import Root
 
@@ -49,6 +56,7 @@ class Config(msgspec.Struct, frozen=True):
         token: bearer token that every request must carry, or None.
         hosts: host names that are accepted beside the machine's own.
         limits: what one client, and all together, may take.
+        snapshots: when they are taken, and how long they are kept.
         rescan_interval: seconds between full comparisons with the disk.
         poll_interval: seconds between the looks of the `poll` backend.
         history_days: how long every event is kept; of older ones the last of each node.
@@ -69,6 +77,7 @@ class Config(msgspec.Struct, frozen=True):
     token: str | None = None
     hosts: tuple[str, ...] = ()
     limits: LimitsSection = LimitsSection()
+    snapshots: SnapshotsSection = SnapshotsSection()
     rescan_interval: float = 3600
     poll_interval: float = 10
     history_days: float = HISTORY_DAYS
@@ -84,6 +93,7 @@ class Source(NamedTuple):
         log_path: file that the server appends log lines to, or None.
         history_days: how long every event is kept.
         archive: absolute path of the directory that keeps what is dropped, or None.
+        snapshots: when they are taken, and how long they are kept.
     """
 
     database: str
@@ -91,6 +101,7 @@ class Source(NamedTuple):
     log_path: str | None = None
     history_days: float = HISTORY_DAYS
     archive: str | None = None
+    snapshots: SnapshotsSection = SnapshotsSection()
 
 
 def add_source_options(parser: argparse.ArgumentParser) -> None:
@@ -166,6 +177,7 @@ def serve_config(arguments: argparse.Namespace) -> Config:
         token=api.token or environment_token(),
         hosts=api.hosts,
         limits=written.limits,
+        snapshots=written.snapshots,
         rescan_interval=written.rescan_interval,
         poll_interval=written.poll_interval,
         history_days=written.history_days,
@@ -193,6 +205,7 @@ def source(arguments: argparse.Namespace) -> Source:
         written.log_path,
         written.history_days,
         _archive(written),
+        written.snapshots,
     )
 
 
@@ -208,10 +221,20 @@ def database_path(arguments: argparse.Namespace) -> str:
     return source(arguments).database
 
 
-def server_files(database: str, log_path: str | None) -> list[str]:
-    """Return the files that belong to a server itself, and so never to its feed."""
+def server_files(
+    database: str, log_path: str | None, snapshots: SnapshotsSection | None = None
+) -> list[str]:
+    """Return the files and directories of a server itself, which are never in its feed."""
     own = [f"{database}{suffix}" for suffix in _SIDE_FILES]
+    kept = snapshot_directory(database, snapshots or SnapshotsSection())
+    if kept.parent.exists():  # else there is nothing in it yet
+        own.append(str(kept))
     return [*own, str(Path(log_path).absolute())] if log_path else own
+
+
+def snapshot_directory(database: str, snapshots: SnapshotsSection) -> Path:
+    """Return where the snapshots of a database are, an absolute path."""
+    return Path(snapshots.directory or f"{database}.snapshots").expanduser().absolute()
 
 
 def environment_token() -> str | None:

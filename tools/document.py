@@ -19,6 +19,7 @@ Workers = Annotated[int, msgspec.Meta(ge=0, le=256)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(gt=0)]
 Days = Annotated[float, msgspec.Meta(ge=0, le=36_500)]
+Hours = Annotated[float, msgspec.Meta(ge=0)]
 
 _WORDS = {
     "str": "text",
@@ -72,6 +73,22 @@ class LimitsSection(Section, frozen=True):
     request_seconds: Seconds = 20
 
 
+class SnapshotsSection(Section, frozen=True):
+    """When the state of the tree is written to a file of its own, and how long that is kept.
+
+    Attributes:
+        interval_hours: between snapshots; 0: only before a compaction and when asked for.
+        keep: how many at most.
+        keep_days: none older than this, except the newest.
+        directory: where they are; beside the database when absent.
+    """
+
+    interval_hours: Hours = 24
+    keep: Count = 14
+    keep_days: Days = 90
+    directory: str | None = None
+
+
 class Document(Section, frozen=True):
     """The whole file.
 
@@ -84,7 +101,7 @@ class Document(Section, frozen=True):
         log_path: file that log lines are appended to, instead of standard error.
         metadata_workers: processes that read files; 0 or nothing means one for each core.
         skip_initial_hash: leave `hash` empty for files found by the first scan.
-        watcher, api, limits: see their sections.
+        watcher, api, limits, snapshots: see their sections.
         startup: `serve` the stored log at once after a restart, or `wait` for the scan (503).
         rescan_interval: seconds between full comparisons with the disk.
         poll_interval: seconds between the looks of the `poll` backend.
@@ -104,6 +121,7 @@ class Document(Section, frozen=True):
     watcher: WatcherSection = WatcherSection()
     api: ApiSection = ApiSection()
     limits: LimitsSection = LimitsSection()
+    snapshots: SnapshotsSection = SnapshotsSection()
     startup: Startup = "serve"
     rescan_interval: Seconds = 3600
     poll_interval: Seconds = 10

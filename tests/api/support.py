@@ -20,6 +20,7 @@ from api.operations import Health, Operations
 from api.server import Address, serve
 from api.status import LogStatus, MetadataStatus, Progress, Readiness, Status, WatchStatus
 from eventlog import codec
+from eventlog.epochs import Gap, is_lost
 from eventlog.events import Created, Event, Modified, Reason, Record, Removed, State
 from eventlog.identifiers import NodeIds
 from projections.changes import Page
@@ -63,12 +64,16 @@ class MemoryLog:
         self.paths: dict[int, bytes] = {}
         self.first = 0
         self.behind = 0
+        self.gaps: list[Gap] = []
 
     def head(self) -> int:
         return len(self.events) - self.behind
 
     def floor(self) -> int:
         return self.first
+
+    def is_lost(self, cursor: int) -> bool:
+        return is_lost(cursor, self.gaps)
 
     def append(self, event: Event, node: int = 0) -> int:
         position = len(self.events) + 1

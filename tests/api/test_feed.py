@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from eventlog.epochs import Gap
 from eventlog.events import Reason, Removed
 from tests.api.support import (
     LOG_ID,
@@ -133,6 +134,18 @@ def test_a_cursor_of_another_log_is_gone(server: Server, log: MemoryLog, cursor:
     assert gone(server, f"/api/v1/changes?{cursor}log_id=")["error"] == "foreign_log"
     assert gone(server, f"/api/v1/changes?{cursor}", X_Log_Id="other")["error"] == "foreign_log"
     assert server.get(f"/api/v1/changes?{cursor}log_id={LOG_ID}", X_Log_Id=LOG_ID)["cursor"] == 1
+
+
+def test_a_cursor_that_a_restore_left_in_a_gap_is_gone_without_a_log_id_too(
+    server: Server, log: MemoryLog
+) -> None:
+    for _ in range(9):
+        log.create()
+    log.gaps.append(Gap(3, 7))
+    for cursor in (4, 5, 6):
+        assert gone(server, f"/api/v1/changes?cursor={cursor}")["error"] == "foreign_log"
+    for cursor in (0, 1, 3, 7, 8, 9):
+        assert server.get(f"/api/v1/changes?cursor={cursor}")["cursor"] == 9
 
 
 def seed_client(server: Server, cursor: str) -> tuple[str, dict[str, str]]:

@@ -5,7 +5,9 @@ import apsw
 import pytest
 
 from eventlog.connection import open_writer
-from projections.replay import table_rows
+from eventlog.log import Log
+from projections.replay import FOLDS, table_rows
+from tests.eventlog.helpers import files
 from tests.tools import sample
 from tools import cli
 
@@ -85,3 +87,50 @@ def test_another_file_is_left_alone(tmp_path: Path, capsys: Capture) -> None:
     assert cli.main(["replay", "--db", str(other)]) == 1
     assert "this is no nasfeed database" in capsys.readouterr().err
     assert other.read_bytes() == before
+
+
+def snapshot_and_append(database: Path) -> Path:
+    """Take a snapshot, append something, and return the snapshot's path."""
+    assert cli.main(["snapshot", "--db", str(database)]) == 0
+    found = max(Path(f"{database}.snapshots").iterdir(), key=lambda path: path.name)
+    log = Log(str(database), FOLDS)
+    log.append(files(3, "later"))
+    log.close()
+    return found
+
+
+@pytest.mark.parametrize("given", ["the newest", "a file"])
+def test_a_replay_can_begin_with_a_snapshot(database: Path, capsys: Capture, given: str) -> None:
+    path = snapshot_and_append(database)
+    words = ["replay", "--db", str(database), "--from-snapshot"]
+    words += [str(path)] if given == "a file" else []
+    right = rows(database)
+    assert cli.main([*words, "--check"]) == 0
+    damage(database, "delete from nodes where number <> 7")
+    assert cli.main([*words, "--check"]) == 1
+    capsys.readouterr()
+    assert cli.main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["events"] == 4 + 3
+    assert rows(database) == right
+    assert cli.main(["replay", "--db", str(database), "--check"]) == 0
+
+
+def test_a_damaged_snapshot_is_passed_over_and_told(database: Path, capsys: Capture) -> None:
+    snapshot_and_append(database)
+    newest = snapshot_and_append(database)
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 2] ^= 1
+    newest.write_bytes(data)
+    capsys.readouterr()
+    assert cli.main(["replay", "--db", str(database), "--from-snapshot", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["events"] == 4 + 6
+    assert captured.err.startswith(f"nasfeed: passed over: {newest}: damaged")
+    assert cli.main(["replay", "--db", str(database), "--from-snapshot", str(newest)]) == 1
+
+
+def test_without_a_snapshot_it_says_what_to_do(database: Path, capsys: Capture) -> None:
+    assert cli.main(["replay", "--db", str(database), "--from-snapshot"]) == 1
+    assert "no snapshot here can be used; replay the log without" in capsys.readouterr().err
+    assert cli.main(["replay", "--db", str(database), "--from-snapshot", str(database.parent)]) == 1
+    assert "name directories before --from-snapshot" in capsys.readouterr().err

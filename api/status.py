@@ -124,6 +124,43 @@ class LogStatus(msgspec.Struct, frozen=True, kw_only=True):
     queue: int = 0
 
 
+class WebhookState(StrEnum):
+    """How a receiver of webhooks does."""
+
+    WAITING = "waiting"
+    """It was not called yet."""
+    DELIVERED = "delivered"
+    """It took the last message."""
+    FAILING = "failing"
+    """It did not take the last one; it is called again, ever more rarely."""
+    GONE = "gone"
+    """It said that it wants no more, and is called no more until the server starts again."""
+
+
+class WebhookStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One receiver of webhooks.
+
+    Attributes:
+        receiver: scheme, host and port of its URL; the rest may be a secret.
+        state: how it does.
+        head: the last position that it was told.
+        delivered: when, ISO 8601; "" before the first message.
+        deliveries: messages that it took since the start.
+        failures: attempts that failed since then.
+        failed_attempts: attempts that failed since the start.
+        error: why the last attempt failed, one line; "" when it did not.
+    """
+
+    receiver: str
+    state: WebhookState = WebhookState.WAITING
+    head: int = 0
+    delivered: str = ""
+    deliveries: int = 0
+    failures: int = 0
+    failed_attempts: int = 0
+    error: str = ""
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """The whole server.
 
@@ -134,6 +171,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         floor: first position that is honoured as a cursor; 0: all are.
         ready: whether the feed answers.
         warnings: what an operator should know, one line each.
+        webhooks: those who are told of news.
     """
 
     version: str
@@ -146,3 +184,4 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     watches: WatchStatus
     log: LogStatus
     warnings: list[str]
+    webhooks: list[WebhookStatus] = []

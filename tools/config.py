@@ -7,13 +7,15 @@ The only module that reads the environment:
 """
 
 import argparse
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, get_args
 
 import msgspec
 
-from tools import document, roots
+from tools import document, receivers, roots
 from tools.document import (
     BackendName,
     Document,
@@ -23,6 +25,7 @@ from tools.document import (
     Startup,
 )
 from tools.errors import OperatorError
+from tools.receivers import Webhook
 from tools.roots import Root
 
 DEFAULT_FILE = "/data/server.yaml"
@@ -61,6 +64,7 @@ class Config(msgspec.Struct, frozen=True):
         poll_interval: seconds between the looks of the `poll` backend.
         history_days: how long every event is kept; of older ones the last of each node.
         archive: absolute path of the directory that keeps what is dropped, or None.
+        webhooks: who is told that there is news.
     """
 
     roots: tuple[Root, ...]
@@ -82,6 +86,7 @@ class Config(msgspec.Struct, frozen=True):
     poll_interval: float = 10
     history_days: float = HISTORY_DAYS
     archive: str | None = None
+    webhooks: tuple[Webhook, ...] = ()
 
 
 class Source(NamedTuple):
@@ -182,6 +187,7 @@ def serve_config(arguments: argparse.Namespace) -> Config:
         poll_interval=written.poll_interval,
         history_days=written.history_days,
         archive=_archive(written),
+        webhooks=_webhooks(arguments, written),
     )
 
 
@@ -269,15 +275,32 @@ def _read(file: str | None) -> str:
 def _roots(arguments: argparse.Namespace, written: Document) -> tuple[Root, ...]:
     if arguments.directories:
         return roots.from_arguments(arguments.directories)
-    try:
+    with _named(arguments, "watches"):
         found = roots.from_mapping(written.watches or {})
-    except OperatorError as error:
-        raise OperatorError(f"{arguments.config or DEFAULT_FILE}: watches: {error}") from error
     if not found:
         raise OperatorError(
             f"{arguments.config or DEFAULT_FILE}: watches is empty; add a line 'NAME: DIR' to it"
         )
     return found
+
+
+@contextlib.contextmanager
+def _named(arguments: argparse.Namespace, key: str) -> Iterator[None]:
+    """Name file and key in what is wrong with a value of the file."""
+    try:
+        yield
+    except OperatorError as error:
+        raise OperatorError(f"{arguments.config or DEFAULT_FILE}: {key}: {error}") from error
+
+
+def _webhooks(arguments: argparse.Namespace, written: Document) -> tuple[Webhook, ...]:
+    found = []
+    for index, section in enumerate(written.webhooks):
+        with _named(arguments, f"webhooks[{index}].url"):
+            receiver = receivers.shown_url(section.url)
+        with _named(arguments, f"webhooks[{index}].secret"):
+            found.append(Webhook(section.url, receivers.secret(section.secret), receiver))
+    return tuple(found)
 
 
 def _database(given: str | None, served: tuple[Root, ...]) -> str:

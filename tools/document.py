@@ -89,6 +89,18 @@ class SnapshotsSection(Section, frozen=True):
     directory: str | None = None
 
 
+class WebhookSection(Section, frozen=True):
+    """Who is told that there is news.
+
+    Attributes:
+        url: where messages are posted to.
+        secret: signs them: `whsec_` and base64, or any text of at least 24 bytes.
+    """
+
+    url: str
+    secret: str
+
+
 class Document(Section, frozen=True):
     """The whole file.
 
@@ -102,6 +114,7 @@ class Document(Section, frozen=True):
         metadata_workers: processes that read files; 0 or nothing means one for each core.
         skip_initial_hash: leave `hash` empty for files found by the first scan.
         watcher, api, limits, snapshots: see their sections.
+        webhooks: who is told that there is news.
         startup: `serve` the stored log at once after a restart, or `wait` for the scan (503).
         rescan_interval: seconds between full comparisons with the disk.
         poll_interval: seconds between the looks of the `poll` backend.
@@ -122,6 +135,7 @@ class Document(Section, frozen=True):
     api: ApiSection = ApiSection()
     limits: LimitsSection = LimitsSection()
     snapshots: SnapshotsSection = SnapshotsSection()
+    webhooks: tuple[WebhookSection, ...] = ()
     startup: Startup = "serve"
     rescan_interval: Seconds = 3600
     poll_interval: Seconds = 10
@@ -173,14 +187,22 @@ def known_keys(section: type[msgspec.Struct] = Document, prefix: str = "") -> li
 
 
 def _keys(node: yaml.Node | None, path: str) -> Iterator[tuple[str, int]]:
-    """Yield the path and line of every key. Only mappings are entered: no list has keys here."""
+    """Yield the path and line of every key: of the file, its sections, and lists of sections."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             name = f"{path}.{key.value}"
             yield name, key.start_mark.line + 1
             # An anchor could make the file contain itself; no known key lies deeper.
             if path == "$":
-                yield from _keys(value, name)
+                for below, section in _sections(value, name):
+                    yield from _keys(section, below)
+
+
+def _sections(node: yaml.Node, path: str) -> Iterator[tuple[str, yaml.Node]]:
+    if isinstance(node, yaml.SequenceNode):
+        yield from ((f"{path}[{index}]", each) for index, each in enumerate(node.value))
+    else:
+        yield path, node
 
 
 def _yaml_problem(error: yaml.YAMLError, file: str) -> str:
@@ -201,7 +223,7 @@ def _problem(message: str, values: dict[Any, Any], file: str, lines: dict[str, i
         what = f"a key of {_shown(path)} is no text; put it in quotes"
     else:
         what = f"{_shown(path)}: {_plain(what, _shown(path))}"
-    line = lines.get(path.partition("[")[0])
+    line = lines.get(path) or lines.get(path.partition("[")[0])
     return f"{file}:{line}: {what}" if line else f"{file}: {what}"
 
 

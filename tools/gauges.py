@@ -14,6 +14,7 @@ from api.connections import Connections
 from api.status import RootState
 from eventlog.log import Log
 from tools.compose import System, file_size, root_state
+from tools.webhooks import Receiver
 from watcher.inotify import watch_limit
 from watcher.status import RootStatus
 
@@ -123,3 +124,32 @@ def _metadata(system: System) -> Iterator[Metric]:
     yield Counter("nasfeed_metadata_failed", "Files that could not be read.", value=status.failed)
     yield Gauge("nasfeed_metadata_workers", "Worker processes.", value=status.workers)
     yield Counter("nasfeed_metadata_worker_restarts", "Workers replaced.", value=status.deaths)
+
+
+class Deliveries(Collector):
+    """The metrics of webhooks.
+
+    Args:
+        receivers: those who are called.
+    """
+
+    def __init__(self, receivers: Sequence[Receiver]) -> None:
+        self._receivers = receivers
+
+    def describe(self) -> Iterable[Metric]:
+        """Say nothing, as `Gauges` does."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Read everything now."""
+        head = Gauge("nasfeed_webhook_head_position", "Last position told.", labels=["receiver"])
+        taken = Counter("nasfeed_webhook_deliveries", "Messages taken.", labels=["receiver"])
+        failed = Counter("nasfeed_webhook_failures", "Attempts failed.", labels=["receiver"])
+        # Two receivers may be on one host; their secret paths cannot tell them apart here.
+        for index, receiver in enumerate(self._receivers):
+            status = receiver.status
+            labels = [f"{index} {status.receiver}"]
+            head.add_metric(labels, status.head)
+            taken.add_metric(labels, status.deliveries)
+            failed.add_metric(labels, status.failed_attempts)
+        yield from (head, taken, failed)

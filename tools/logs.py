@@ -50,6 +50,9 @@ def configure(level: str, path: str | None, progress: Progress) -> None:
         raise OperatorError(f"log_path {path}: {error.strerror}; give another file") from error
     handler.setFormatter(_OneLine(_FORMAT))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for library in ("httpx", "httpcore"):
+        # They tell each URL whole, and that of a webhook may be a secret.
+        logging.getLogger(library).setLevel(logging.WARNING)
     if level != "debug":
         # It announces its own start and end, which an operator has no use for.
         logging.getLogger("uvicorn").setLevel(logging.WARNING)

@@ -28,12 +28,12 @@ from api.operations import Operations
 from api.server import Address, ListenError, serve
 from eventlog.clock import SystemClock
 from tools import config as configuration
-from tools import control, logs, watching
+from tools import control, logs, watching, webhooks
 from tools.compose import System
 from tools.config import Config
 from tools.control import Arguments, Report
 from tools.errors import OperatorError
-from tools.gauges import Gauges
+from tools.gauges import Deliveries, Gauges
 from tools.progress import Progress, Step
 
 POLL_SECONDS = 0.2
@@ -100,19 +100,26 @@ async def _serve(config: Config, system: System, progress: Progress) -> None:
         _log.warning("root %s is no longer configured: its nodes were removed", name)
     version = metadata.version("nasfeed")
     connections = Connections(_limits(config))
+    feed = webhooks.Feed(system.log, lambda: system.readiness().ready, SystemClock())
+    receivers = [webhooks.Receiver(webhook, feed) for webhook in config.webhooks]
     app = create_app(
         Dependencies(
             log=system.reader,
             readiness=system.readiness,
-            status=lambda: system.status(version),
+            status=lambda: msgspec.structs.replace(
+                system.status(version), webhooks=[receiver.status for receiver in receivers]
+            ),
             version=version,
-            operations=Operations(system.health, [Gauges(system, connections, version)]),
+            operations=Operations(
+                system.health, [Gauges(system, connections, version), Deliveries(receivers)]
+            ),
         ),
         Access(host_names=config.hosts, token=config.token),
     )
     async with (
         control.serving(config.database, _commands(system)),
         _watched(system, progress, stop),
+        webhooks.calling(receivers, system.log),
     ):
         try:
             await serve(app, config.host, config.port, stop, _announce, connections)

@@ -186,3 +186,46 @@ def test_the_token_may_come_from_the_environment(
 def test_a_port_is_a_number(port: str) -> None:
     with pytest.raises(SystemExit):
         serve("/x", "--port", port)
+
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - of a test
+
+
+def test_webhooks_are_read(tmp_path: Path) -> None:
+    text = f"""
+watches: {{a: /x}}
+webhooks:
+  - url: https://hooks.example:8443/a?key=1
+    secret: {SECRET}
+  - {{url: "http://[::1]/b", secret: "a text of more than twenty-four bytes"}}
+"""
+    first, second = serve("--config", written(tmp_path, text)).webhooks
+    assert first.url == "https://hooks.example:8443/a?key=1"
+    assert first.receiver == "https://hooks.example:8443"
+    assert (len(first.secret), first.secret[:2]) == (24, b"1\xf2")
+    assert (second.receiver, second.secret[:6]) == ("http://[::1]", b"a text")
+
+
+@pytest.mark.parametrize(
+    ("webhook", "message"),
+    [
+        (f"{{url: 'ftp://x', secret: {SECRET}}}", "webhooks[0].url: give a URL"),
+        (f"{{url: 'nas/hook', secret: {SECRET}}}", "webhooks[0].url: give a URL"),
+        (f"{{url: 'http://h:port', secret: {SECRET}}}", "webhooks[0].url: this is no URL"),
+        (f"{{url: 'http://u:p@h/', secret: {SECRET}}}", "webhooks[0].url: a URL with a password"),
+        ("{url: 'http://h/', secret: short}", "webhooks[0].secret: give at least 24 bytes"),
+        ("{url: 'http://h/', secret: 'whsec_!'}", "webhooks[0].secret: what follows whsec_"),
+        ("{url: 'http://h/', secret: 'whsec_AAAA'}", "webhooks[0].secret: give at least 24"),
+        ("{url: 'http://h/'}", "server.yaml:2: webhooks[0]: object missing"),
+        ("{url: 'http://h/', secert: x}", "server.yaml:2: unknown key webhooks[0].secert"),
+        (f"{{url: a, url: b, secret: {SECRET}}}", "the key webhooks[0].url is here a second"),
+        ("text", "server.yaml:2: webhooks[0]: expected keys and values"),
+    ],
+)
+def test_a_faulty_webhook_is_refused(tmp_path: Path, webhook: str, message: str) -> None:
+    file = written(tmp_path, f"watches: {{a: /x}}\nwebhooks: [{webhook}]")
+    with pytest.raises(OperatorError) as caught:
+        serve("--config", file)
+    assert message in str(caught.value)
+    assert str(caught.value).startswith(file)
+    assert "MfKQ9r8G" not in str(caught.value)

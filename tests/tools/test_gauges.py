@@ -12,8 +12,10 @@ from eventlog.clock import SystemClock
 from tests.serving import wait_until
 from tools.compose import System
 from tools.config import Config
-from tools.gauges import Gauges
+from tools.gauges import Deliveries, Gauges
+from tools.receivers import Webhook
 from tools.roots import Root
+from tools.webhooks import Feed, Receiver
 
 
 @pytest.fixture
@@ -87,3 +89,14 @@ def test_health_names_the_absent_root_and_is_ready(system: System) -> None:
     health = system.health()
     assert (health.failure, health.waiting_for) == ("", "")
     assert list(health.offline) == ["usb"]
+
+
+def test_receivers_of_webhooks_are_told_apart_without_their_paths(system: System) -> None:
+    feed = Feed(system.log, lambda: True, SystemClock())
+    registry = CollectorRegistry()
+    hooks = [Webhook(f"http://h/{path}", b"", "http://h") for path in ("secret", "other")]
+    registry.register(Deliveries([Receiver(hook, feed) for hook in hooks]))
+    for receiver in ("0 http://h", "1 http://h"):
+        assert value(registry, "nasfeed_webhook_deliveries_total", receiver=receiver) == 0
+        assert value(registry, "nasfeed_webhook_failures_total", receiver=receiver) == 0
+        assert value(registry, "nasfeed_webhook_head_position", receiver=receiver) == 0

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from eventlog.clock import SystemClock
+from tests.tools.receiver_server import Inbox, receiving
 from tests.tools.server_process import Server, eventually, running
 from tools import cli
 
@@ -143,3 +144,33 @@ def test_a_faulty_configuration_is_one_line(tmp_path: Path) -> None:
     assert server.lines == [
         f"nasfeed: {config}:1: unknown key prot; did you mean port?\n",
     ]
+
+
+def test_a_webhook_is_called_when_something_has_changed(tmp_path: Path, media: Path) -> None:
+    inbox = Inbox()
+    log_file = tmp_path / "server.log"
+    with receiving(inbox) as url:
+        config = tmp_path / "server.yaml"
+        config.write_text(
+            f"host: 127.0.0.1\nport: 0\ndatabase_url: {tmp_path}/state/log.db\n"
+            f"log_path: {log_file}\nwatches: {{media: {media}}}\n"
+            f"webhooks: [{{url: '{url}', secret: 0123456789abcdef01234567}}]\n"
+        )
+        with running("--config", str(config)) as server:
+            eventually(lambda: log_file.exists() and "listening on" in log_file.read_text())
+            server.url = log_file.read_text().partition("listening on ")[2].split()[0]
+            eventually(lambda: "a.txt" in server.names())
+
+            def caught_up() -> bool:
+                _, status = server.get("/api/v1/status")
+                [hook] = status["webhooks"]
+                return bool(hook["head"] == status["head"] > 0)
+
+            eventually(caught_up)
+            (media / "new").write_text("x")
+            eventually(lambda: "new" in server.names())
+            eventually(caught_up)
+    heads = [json.loads(body)["data"]["head"] for _, body in inbox.messages]
+    assert heads == sorted(set(heads))
+    assert len(heads) >= 2
+    assert "secret-path" not in log_file.read_text()

@@ -279,6 +279,9 @@ class System:
             limited_rescan_seconds=LIMITED_RESCAN_SECONDS,
             open_backend=self._open_backend,
             elsewhere=self._look_elsewhere,
+            others_walk=lambda: any(
+                other.status.walking for other in self.observers if other.root.name != name
+            ),
         )
         settling = Settling()
         self._settlings.append(settling)

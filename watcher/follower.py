@@ -29,6 +29,9 @@ MOVE_MAX_SECONDS = 10.0
 LOST_SECONDS = 2.0
 """How long a directory is searched for before the whole root is scanned for it."""
 
+OTHERS_SECONDS = 60.0
+"""How long removals that a scan found wait until the other roots have been walked."""
+
 RETRY_SECONDS = 0.02
 
 
@@ -51,6 +54,8 @@ class Follower:
         clock: time.
         root: node number of the root.
         check: raises RootAbsentError when the root is no longer there; called before removals.
+        others_walk: whether another root is being walked, in which something may turn up that is
+            missing here.
     """
 
     def __init__(
@@ -60,6 +65,7 @@ class Follower:
         clock: Clock,
         root: int,
         check: Callable[[], None],
+        others_walk: Callable[[], bool],
     ) -> None:
         self.scan: Scan | None = None
         self.unmounted: frozenset[int] = frozenset()
@@ -70,6 +76,8 @@ class Follower:
         self._clock = clock
         self._root = root
         self._check = check
+        self._others_walk = others_walk
+        self._walked: float | None = None
         self._below: list[Scan] = []
         self._held: dict[int, _Held] = {}
         self._lost: dict[Place, _Lost] = {}
@@ -78,12 +86,18 @@ class Follower:
     @property
     def busy(self) -> bool:
         """Whether there is work that waits for nothing."""
-        return self.scan is not None or bool(self._below) or self._settling.next_due() == 0
+        return self.walking or bool(self._below) or self._settling.next_due() == 0
+
+    @property
+    def walking(self) -> bool:
+        """Whether the scan of the whole root has places left that it has not seen."""
+        return self.scan is not None and not self.scan.walked
 
     @property
     def idle(self) -> bool:
         """Whether nothing is left to do at all."""
-        return not (self.busy or self._held or self._lost or self._unlisted or len(self._settling))
+        waits = self._held or self._lost or self._unlisted or len(self._settling)
+        return not (self.busy or self.scan is not None or waits)
 
     @property
     def hints(self) -> int:
@@ -98,6 +112,7 @@ class Follower:
             accept: believe also that other filesystems are mounted below it than before.
         """
         self._below.clear()
+        self._walked = None
         self.scan = Scan(self._tools, self._root, fresh=fresh, accept=accept)
 
     def wait_seconds(self, longest: float) -> float:
@@ -108,7 +123,7 @@ class Follower:
         times = [longest]
         if (due := self._settling.next_due()) is not None:
             times.append(due - now)
-        if self._lost or self._unlisted:
+        if self._lost or self._unlisted or self.scan is not None:
             times.append(RETRY_SECONDS)
         times += [held.since + MOVE_GRACE_SECONDS - now for held in self._held.values()]
         return max(0.0, min(times))
@@ -231,10 +246,23 @@ class Follower:
                 self._hold(scan.gone)
                 self._search(scan.lost)
         elif self.scan is not None:
-            self.scan.step()
-            if self.scan.walked:
+            if self.walking:
+                self.scan.step()
+            if self.scan.walked and not self._waits_for_others(self.scan):
                 return self._end_scan(self.scan)
         return None
+
+    def _waits_for_others(self, scan: Scan) -> bool:
+        """Say whether to wait: what is missing here may have been moved to another root.
+
+        The scan there takes it over, with its number, if it is not buried before.
+        """
+        if not scan.gone or not self._others_walk():
+            return False
+        now = self._clock.monotonic()
+        if self._walked is None:
+            self._walked = now
+        return now - self._walked < OTHERS_SECONDS
 
     def _end_scan(self, scan: Scan) -> Scan:
         """Remove what is still missing now that all places were seen."""

@@ -170,7 +170,7 @@ class Observer:
             _log.warning("root %s is %s: %s", self.root.name, state, reason)
         self._session = self._backend = None
         self._deeds.close(reason)
-        self._set(state=state, reason=reason, watches=0, hints=0)
+        self._set(state=state, reason=reason, watches=0, hints=0, walking=False)
         self._changed()
         self._stopping.wait(CHECK_SECONDS)
 
@@ -182,8 +182,22 @@ class Observer:
         self._accept_asked.clear()
         scanned = session.was_scanned()
         self._backend = backend = session.backend
-        self._set(state="scanning", reason="", backend=backend.name, number=number, scanned=scanned)
-        follower = Follower(session.tools, self._settling, self._clock, number, session.check)
+        self._set(
+            state="scanning",
+            reason="",
+            backend=backend.name,
+            number=number,
+            scanned=scanned,
+            walking=True,
+        )
+        follower = Follower(
+            session.tools,
+            self._settling,
+            self._clock,
+            number,
+            session.check,
+            self._settings.others_walk,
+        )
         session.aftermath = follower.aftermath
         performer = Performer(
             session.tools, number, follower.record, follower.suspect, lambda: self._log.head
@@ -290,6 +304,7 @@ class Observer:
         self._set(
             watches=session.backend.watches(),
             hints=follower.hints,
+            walking=follower.walking,
             unmounted=len(follower.unmounted),
             warning=session.limit_message,
         )

@@ -36,6 +36,8 @@ class Settings(NamedTuple):
         limited_rescan_seconds: the same while watches have run out.
         open_backend: makes a backend for a root.
         elsewhere: has a place below another root looked at.
+        others_walk: whether another root is being walked, in which something may turn up that is
+            missing here.
     """
 
     excluded: Excludes
@@ -44,6 +46,7 @@ class Settings(NamedTuple):
     limited_rescan_seconds: float
     open_backend: Callable[[Root], Backend]
     elsewhere: Callable[[Place], None]
+    others_walk: Callable[[], bool]
 
 
 class Session:

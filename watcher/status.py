@@ -13,6 +13,7 @@ class RootStatus(msgspec.Struct, frozen=True):
         backend: how changes are noticed.
         number: its node number; 0 before it was ever seen.
         scanned: whether the whole of it was ever seen.
+        walking: whether there are places in it that the scan that goes on has not seen yet.
         watches: directories watched.
         hints: places that wait to be looked at.
         entries, directories: counted by the scan that goes on, or else by the last one.
@@ -33,6 +34,7 @@ class RootStatus(msgspec.Struct, frozen=True):
     backend: str = ""
     number: int = 0
     scanned: bool = False
+    walking: bool = True
     watches: int = 0
     hints: int = 0
     entries: int = 0

@@ -52,6 +52,7 @@ class Rig:
         self.clock: FakeClock = FakeClock()
         self.backend = FakeBackend(limit=limit)
         self.elsewhere: list[Place] = []
+        self.others_walk = False
         settings = Settings(
             excluded=Excludes(),
             private={},
@@ -59,13 +60,19 @@ class Rig:
             limited_rescan_seconds=30.0,
             open_backend=lambda _root: self.backend,
             elsewhere=self.elsewhere.append,
+            others_walk=lambda: self.others_walk,
         )
         self.session = Session(log, Root(path.name, bytes(path)), settings)
         self.tools = self.session.tools
         self.number = self.session.attach(accept=False)
         self.settling = Settling()
         self.follower = Follower(
-            self.tools, self.settling, self.clock, self.number, self.session.check
+            self.tools,
+            self.settling,
+            self.clock,
+            self.number,
+            self.session.check,
+            settings.others_walk,
         )
         self.session.aftermath = self.follower.aftermath
         self._log = log

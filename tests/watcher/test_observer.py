@@ -35,6 +35,7 @@ class Bench:
             limited_rescan_seconds=3600.0,
             open_backend=self._open_backend,
             elsewhere=lambda _place: None,
+            others_walk=lambda: False,
         )
         self.observer = Observer(
             Root("root", bytes(path)),

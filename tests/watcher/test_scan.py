@@ -7,6 +7,7 @@ import pytest
 
 from tests.watcher.rig import followed
 from watcher import scan
+from watcher.follower import OTHERS_SECONDS
 
 
 def test_a_directory_made_anew_under_its_name_is_listed_itself(tmp_path: Path) -> None:
@@ -77,3 +78,28 @@ def test_without_watches_the_scan_goes_on_and_says_so_once(tmp_path: Path) -> No
         assert len(rig.names()) == 10
         assert rig.backend.watches() == 2
         assert "watches" in rig.session.limit_message
+
+
+def test_what_is_missing_is_not_removed_while_another_root_is_walked(tmp_path: Path) -> None:
+    with followed(tmp_path) as rig:
+        (rig.path / "file").touch()
+        rig.scan()
+        (rig.path / "file").unlink()
+        rig.others_walk = True
+        rig.follower.start_scan()
+        rig.wait(5.0)
+        assert rig.names() == {"file"}
+        rig.others_walk = False
+        rig.wait(0.1)
+        assert rig.names() == set()
+
+
+def test_another_root_is_not_waited_for_for_ever(tmp_path: Path) -> None:
+    with followed(tmp_path) as rig:
+        (rig.path / "file").touch()
+        rig.scan()
+        (rig.path / "file").unlink()
+        rig.others_walk = True
+        rig.follower.start_scan()
+        rig.wait(OTHERS_SECONDS + 1)
+        assert rig.names() == set()

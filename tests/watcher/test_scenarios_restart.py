@@ -51,14 +51,20 @@ def test_renames_keep_ids(nas: Nas) -> None:
     assert set(nas.feed(cursor)) == {nas.number(one / "new"), numbers[0], numbers[2]}
 
 
-def test_a_move_to_another_root_is_told(nas: Nas) -> None:
-    """As a move, or as a removal and something new: it depends on which root is compared first."""
+def test_a_move_to_another_root_keeps_the_ids(nas: Nas) -> None:
+    """Whichever of the two is compared first."""
     one, two = nas.roots["one"], nas.roots["two"]
+    names = ["directory", "directory/file", "single"]
     write(one / "directory" / "file")
+    write(one / "single")
     nas.see()
-    with nas.away():
-        (one / "directory").rename(two / "directory")
-    nas.see()
+    before = [nas.number(one / name) for name in names]
+    for here, there in ((one, two), (two, one), (one, two)):
+        with nas.away():
+            for name in ("directory", "single"):
+                (here / name).rename(there / name)
+        nas.see()
+        assert [nas.number(there / name) for name in names] == before
 
 
 def test_exchanged_files_exchange_ids(nas: Nas) -> None:

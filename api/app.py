@@ -13,6 +13,7 @@ from api.description import Description
 from api.feed import Feed
 from api.front import Front
 from api.guard import Guard, machine_names
+from api.limits import Delivery
 from api.metering import Meter
 from api.operations import Operations, operations_router
 from api.past import PastFace
@@ -56,15 +57,18 @@ class Dependencies(NamedTuple):
     operations: Operations | None = None
 
 
-def create_app(dependencies: Dependencies, access: Access | None = None) -> "QuickApplication":
+def create_app(
+    dependencies: Dependencies, access: Access | None = None, delivery: Delivery | None = None
+) -> "QuickApplication":
     """Return the ASGI application.
 
     Args:
         dependencies: what it needs.
         access: who may ask; by default anyone, under this machine's names.
+        delivery: how those are served who wait for changes.
     """
     access = access or Access()
-    feed = Feed(dependencies.log, dependencies.readiness)
+    feed = Feed(dependencies.log, dependencies.readiness, delivery)
     past = PastFace(dependencies.log, feed.refusal)
     registry = _registry(dependencies.operations)
     litestar = Litestar(

@@ -35,3 +35,7 @@ class QuickApplication(Protocol):
             headers: names in lower case.
         """
         ...
+
+    def stop(self) -> None:
+        """End what waits for something to happen: the server stops."""
+        ...

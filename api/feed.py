@@ -5,9 +5,15 @@ from typing import Final
 
 from api import query
 from api.answers import Answer, problem
+from api.asgi import Receive
 from api.encode import SUPER_ROOT_FIELDS, page_json, shown, to_json
+from api.limits import Delivery
+from api.longpoll import poll
 from api.pages import Pages, Reading
 from api.ports import AskReadiness, FeedLog
+from api.shared import SharedReads
+from api.sleepers import Sleepers
+from api.stream import EVENT_PAGE, Form, Source, Stream
 from api.wire import Changes, Cursor, Gone, NodePath, NotReady, Root
 from eventlog.events import SUPER_ROOT
 
@@ -16,6 +22,9 @@ RETRY_SECONDS: Final = "2"
 
 RESYNC: Final = "/api/v1/changes?cursor=0"
 
+BUSY_RETRY_SECONDS: Final = "30"
+"""When a client should ask again that found no place to wait."""
+
 
 class Feed:
     """Answers the feed's requests.
@@ -23,9 +32,12 @@ class Feed:
     Args:
         log: what is read.
         readiness: asked until it is ready.
+        delivery: how those are served who wait for changes.
     """
 
-    def __init__(self, log: FeedLog, readiness: AskReadiness) -> None:
+    def __init__(
+        self, log: FeedLog, readiness: AskReadiness, delivery: Delivery | None = None
+    ) -> None:
         self._log = log
         self._readiness = readiness
         self._ready = False
@@ -33,6 +45,14 @@ class Feed:
         self._cursor = (-1, Answer(b""))
         self._end = (-1, Answer(b""))
         self._root: Answer | None = None
+        self._delivery = delivery or Delivery()
+        self._sleepers = Sleepers(log.head, log.subscribe, self._delivery.streams_max)
+        self._shared = SharedReads(self._pages.submit, log.head)
+        self._source = Source(self._unhonoured, self._shared.page, log.head, self._busy, log.log_id)
+
+    def stop(self) -> None:
+        """End all streams, and answer all long polls: the server stops."""
+        self._sleepers.stop()
 
     @property
     def log_id(self) -> str:
@@ -41,6 +61,7 @@ class Feed:
 
     def close(self) -> None:
         """Let the reading threads end."""
+        self._sleepers.close()
         self._pages.close()
 
     def refusal(self) -> Answer | None:
@@ -99,28 +120,73 @@ class Feed:
             self._end = (head, Answer(to_json(page)))
         return self._end
 
-    async def changes(self, query_string: bytes, log_ids: Sequence[str] = ()) -> Answer:
-        """Answer with a page of changes.
+    async def changes(
+        self, query_string: bytes, log_ids: Sequence[str] = (), receive: Receive | None = None
+    ) -> Answer:
+        """Answer with a page of changes; if it may wait, as soon as there are any.
 
         Args:
             query_string: of the request, raw.
             log_ids: epochs named in headers.
+            receive: of the request; tells when its client is gone.
         """
         if not self._ready and (refusal := self._not_ready()):
             return refusal
         try:
             asked = query.parse(query_string)
-        except query.CursorError as error:
-            return self._refuse(400, "invalid_cursor", str(error))
-        foreign = any(log_id != self._log.log_id for log_id in (*log_ids, *asked.log_ids))
+        except query.QueryError as error:
+            return self._refuse(400, error.error, str(error))
+        asked = asked._replace(log_ids=(*log_ids, *asked.log_ids))
+        page = await self._page(asked)
+        if not asked.wait or not page.is_empty:
+            return page.answer
+        if not self._sleepers.take():
+            return self._busy()
+        try:
+            return await poll(asked, page, self._page, self._sleepers, receive)
+        finally:
+            self._sleepers.leave()
+
+    def stream(
+        self, query_string: bytes, log_ids: Sequence[str], last_event_id: str | None, form: Form
+    ) -> Answer | Stream:
+        """Answer with a stream of changes, or say why there is none.
+
+        A cursor that cannot be honoured is no reason: the stream says so itself, see `Stream`.
+
+        Args:
+            query_string: of the request, raw.
+            log_ids: epochs named in headers.
+            last_event_id: cursor that a client of server-sent events got last, if it did.
+            form: how the stream is written.
+        """
+        if not self._ready and (refusal := self._not_ready()):
+            return refusal
+        try:
+            asked = query.parse(query_string, EVENT_PAGE)
+            if last_event_id:
+                asked = asked._replace(cursor=query.parse_cursor(last_event_id))
+        except query.QueryError as error:
+            return self._refuse(400, error.error, str(error))
+        asked = asked._replace(log_ids=(*log_ids, *asked.log_ids))
+        return Stream(asked, form, self._source, self._sleepers, self._delivery.heartbeat_seconds)
+
+    def _unhonoured(self, asked: query.ChangesQuery) -> Answer | None:
+        """Return why a cursor cannot be honoured, as far as memory tells, or None."""
+        foreign = any(log_id != self._log.log_id for log_id in asked.log_ids)
         if foreign or self._log.is_lost(asked.cursor):
             return self._gone("foreign_log", self._log.head())
         if 0 < asked.cursor < self._log.floor():
             return self._gone("cursor_expired", self._log.head())
+        return None
+
+    async def _page(self, asked: query.ChangesQuery) -> Reading:
+        if refusal := self._unhonoured(asked):
+            return Reading(refusal)
         end = self.at_end()
         if end is not None and end[0] == asked.cursor:
-            return end[1]
-        return await self._pages.page(asked)
+            return Reading(end[1], end[0], is_empty=True)
+        return await self._pages.page(asked._replace(log_ids=(), wait=0.0))
 
     def _read(self, asked: query.ChangesQuery) -> Reading:
         page = self._log.changes(asked.cursor, asked.limit)
@@ -130,7 +196,16 @@ class Feed:
             return Reading(self._gone("cursor_ahead", page.cursor))
         log = self._log
         body = page_json(page.cursor, page.rows, log.log_id, log.ids, has_more=page.has_more)
-        return Reading(Answer(body), page.cursor if page.has_more else None)
+        return Reading(Answer(body), page.cursor, page.has_more, not page.rows)
+
+    def _busy(self) -> Answer:
+        return problem(
+            503,
+            "too_many_streams",
+            "too many clients wait for changes; ask again later, or without waiting",
+            (("retry-after", BUSY_RETRY_SECONDS),),
+            self._log.log_id,
+        )
 
     def _gone(self, error: str, head: int) -> Answer:
         gone = Gone(

@@ -59,6 +59,10 @@ class Front:
             return self._path(path[len(_NODE) : len(_NODE) + _ID_LENGTH], query)
         return None
 
+    def stop(self) -> None:
+        """End what waits for changes: the server stops."""
+        self._feed.stop()
+
     def _nothing_new(self, query: bytes, headers: Headers) -> Answer | None:
         """Answer a client that has everything, for whom no database need be asked."""
         end = self._feed.at_end()

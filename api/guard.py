@@ -67,6 +67,7 @@ class Guard:
             scope = scope.copy()
             scope["method"] = "GET"
             send = _without_body(send)
+            receive = _left  # a head is known at once, however long the body would be waited for
         if refusal is not None:
             if not _is_open(scope["raw_path"], refusal):
                 await send_answer(refusal, send)
@@ -89,6 +90,10 @@ class Guard:
             return self._app.quick(path, query, headers)
         except Exception:  # noqa: BLE001 - the awaited way meets it again, and reports it
             return None
+
+    def stop(self) -> None:
+        """End what waits for something to happen: the server stops."""
+        self._app.stop()
 
     def check(self, headers: Headers) -> Answer | None:
         """Return the refusal of a request, or None when it may pass.
@@ -154,6 +159,10 @@ def _is_address_or_in(host: str, names: set[str]) -> bool:
     except ValueError:
         return False
     return (address.version == 6) == name.startswith("[")  # noqa: PLR2004 - IPv6
+
+
+async def _left() -> Message:
+    return {"type": "http.disconnect"}
 
 
 def _without_body(send: Send) -> Send:

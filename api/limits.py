@@ -18,8 +18,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         address_connections_max: open connections of one IP address.
         connections_max: open connections of all.
         unsent_bytes_max: answers that may wait in memory for slow clients, all together.
-        unsent_bytes_max: int = 32 * 2**20
-    stop_seconds: how long running requests may go on when the server stops.
+        stop_seconds: how long running requests may go on when the server stops.
     """
 
     receive_seconds: float = 20.0
@@ -31,3 +30,17 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     connections_max: int = 1_000
     unsent_bytes_max: int = 32 * 2**20
     stop_seconds: float = 1.0
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """How clients that wait for changes are served.
+
+    Attributes:
+        streams_max: how many streams and waiting long polls there may be; more get 503. Fewer
+            than there may be connections, so that those who wait leave room for those who ask.
+        heartbeat_seconds: the longest silence of a stream. Proxies cut what is silent for a
+            minute, some for half of one.
+    """
+
+    streams_max: int = 500
+    heartbeat_seconds: float = 15.0

@@ -113,6 +113,10 @@ class Meter:
             self._note(self._routes.of(path), answer.status, began)
         return answer
 
+    def stop(self) -> None:
+        """End what waits for something to happen: the server stops."""
+        self._app.stop()
+
     async def _measured(
         self, route: str, began: float | None, scope: Scope, receive: Receive, send: Send
     ) -> None:

@@ -24,11 +24,15 @@ class Reading(NamedTuple):
 
     Attributes:
         answer: the page, encoded, or the refusal.
-        more_from: the cursor of the next page, or None when there is none.
+        cursor: of the next page, or None after a refusal.
+        has_more: whether there is a next page now.
+        is_empty: whether the page has no changes.
     """
 
     answer: Answer
-    more_from: int | None = None
+    cursor: int | None = None
+    has_more: bool = False
+    is_empty: bool = False
 
 
 class _Ahead(NamedTuple):
@@ -59,20 +63,20 @@ class Pages:
         self._ahead, self._is_closed = None, True
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def page(self, asked: ChangesQuery) -> Answer:
+    async def page(self, asked: ChangesQuery) -> Reading:
         """Return a page, from memory if it was read ahead and is still true."""
         ahead, self._ahead = self._ahead, None
         if self._forgetting is not None:
             # Otherwise the timer holds a page of megabytes long after it was sent.
             self._forgetting.cancel()
             self._forgetting = None
-        reading = ahead.reading if ahead and self._serves(ahead, asked) else self._submit(asked)
-        answer, more_from = await reading
-        if more_from is not None:
+        reading = ahead.reading if ahead and self._serves(ahead, asked) else self.submit(asked)
+        page = await reading
+        if page.has_more and page.cursor is not None:
             # Not before this answer is written: reading would keep it waiting.
-            following = asked._replace(cursor=more_from)
+            following = asked._replace(cursor=page.cursor)
             asyncio.get_running_loop().call_soon(self._read_ahead, following)
-        return answer
+        return page
 
     def _serves(self, ahead: _Ahead, asked: ChangesQuery) -> bool:
         has_failed = ahead.reading.done() and ahead.reading.exception() is not None
@@ -82,7 +86,7 @@ class Pages:
         """Begin to read a page, unless another is being read."""
         if self._busy or self._is_closed:
             return
-        ahead = _Ahead(asked, self._head(), self._submit(asked))
+        ahead = _Ahead(asked, self._head(), self.submit(asked))
         self._ahead = ahead
         loop = asyncio.get_running_loop()
         self._forgetting = loop.call_later(AHEAD_SECONDS, self._forget, ahead)
@@ -91,7 +95,8 @@ class Pages:
         if self._ahead is ahead:
             self._ahead = None
 
-    def _submit(self, asked: ChangesQuery) -> asyncio.Future[Reading]:
+    def submit(self, asked: ChangesQuery) -> asyncio.Future[Reading]:
+        """Begin to read a page in a thread."""
         self._busy += 1
         reading = asyncio.get_running_loop().run_in_executor(self._threads, self._read, asked)
         reading.add_done_callback(self._done)

@@ -35,6 +35,14 @@ class FeedLog(Protocol):
         """Return whether a cursor was given by a log that a restore replaced, if by any."""
         ...
 
+    def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Have a callback called after each commit, on any thread; it must not block.
+
+        Returns:
+            A function that ends the subscription.
+        """
+        ...
+
     def changes(self, cursor: int, limit: int) -> Page:
         """Read the changes after a cursor in one read transaction.
 

@@ -11,12 +11,35 @@ CURSOR_MAX = 2**63 - 1
 
 _CURSOR = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 _SIZE = re.compile(r"0*([0-9]+)", re.ASCII)
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
 _SIZE_DIGITS = 6
 """So many of the first digits are enough to see that a size is above the maximum."""
 
 
-class CursorError(ValueError):
+WAIT_MAX = 60
+"""Seconds; what waits longer is cut by proxies on the way."""
+
+
+class QueryError(ValueError):
+    """A parameter is not what it must be; the message says what that is.
+
+    Attributes:
+        error: a word for programs.
+    """
+
+    error = "invalid_query"
+
+
+class CursorError(QueryError):
     """The cursor is no position; the message says what one looks like."""
+
+    error = "invalid_cursor"
+
+
+class WaitError(QueryError):
+    """The time to wait is no number of seconds that can be waited."""
+
+    error = "invalid_wait"
 
 
 class ChangesQuery(NamedTuple):
@@ -26,14 +49,16 @@ class ChangesQuery(NamedTuple):
         cursor: a position, or 0.
         limit: how many changes a page may have.
         log_ids: epochs that the client believes to be in; each must be the log's.
+        wait: seconds that the client is willing to wait for something new.
     """
 
     cursor: int
     limit: int
     log_ids: tuple[str, ...] = ()
+    wait: float = 0.0
 
 
-def parse(query: bytes) -> ChangesQuery:
+def parse(query: bytes, limit: int = PAGE_DEFAULT) -> ChangesQuery:
     """Read a query string.
 
     `max_size` is a wish: what is no integer above 0 gives the default, as the seed's server does,
@@ -41,15 +66,32 @@ def parse(query: bytes) -> ChangesQuery:
 
     Args:
         query: as in the request line, without the question mark.
+        limit: the default of `max_size`.
 
     Raises:
         CursorError: the cursor is malformed or given more than once.
+        WaitError: so is the time to wait.
     """
     pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, errors="replace")
-    cursors = [value for name, value in pairs if name == "cursor"]
-    sizes = [value for name, value in pairs if name == "max_size"]
-    log_ids = tuple(value for name, value in pairs if name == "log_id")
-    return ChangesQuery(_cursor(cursors), page_limit(sizes), log_ids)
+
+    def values(wanted: str) -> list[str]:
+        return [value for name, value in pairs if name == wanted]
+
+    return ChangesQuery(
+        cursor=_cursor(values("cursor")),
+        limit=page_limit(values("max_size"), limit),
+        log_ids=tuple(values("log_id")),
+        wait=_wait(values("wait")),
+    )
+
+
+def parse_cursor(text: str) -> int:
+    """Read a cursor.
+
+    Raises:
+        CursorError: it is malformed.
+    """
+    return _cursor([text])
 
 
 def _cursor(values: list[str]) -> int:
@@ -62,11 +104,20 @@ def _cursor(values: list[str]) -> int:
     return cursor
 
 
-def page_limit(values: list[str]) -> int:
+def page_limit(values: list[str], default: int = PAGE_DEFAULT) -> int:
     """Return how many entries a page may have; what is no wish for that gives the default.
 
     Args:
         values: all that were given.
+        default: see above.
     """
     found = _SIZE.fullmatch(values[0]) if len(values) == 1 else None
-    return min(int(found[1][:_SIZE_DIGITS]), PAGE_MAX) or PAGE_DEFAULT if found else PAGE_DEFAULT
+    return min(int(found[1][:_SIZE_DIGITS]), PAGE_MAX) or default if found else default
+
+
+def _wait(values: list[str]) -> float:
+    if not values:
+        return 0.0
+    if len(values) > 1 or not _SECONDS.fullmatch(values[0]) or float(values[0]) > WAIT_MAX:
+        raise WaitError(f"wait is a number of seconds up to {WAIT_MAX}, given once")
+    return float(values[0])

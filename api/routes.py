@@ -2,36 +2,39 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from types import UnionType
+from typing import TYPE_CHECKING, Any, cast
 
 from litestar import Request, Response, Router, get
 from litestar.datastructures import State as RequestState
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.openapi.spec import OpenAPIType, Operation, Parameter, Schema
 
 from api.answers import JSON_TYPE, METHODS, Answer, failure, problem
 from api.encode import to_json
 from api.feed import Feed
+from api.parameters import ChangesOperation, CursorOperation, StreamOperation
 from api.past import PastFace
 from api.past_query import Parameters
 from api.past_wire import NotCovered
 from api.ports import AskStatus
-from api.query import CURSOR_MAX, PAGE_DEFAULT, PAGE_MAX
 from api.status import Status
+from api.stream import Form, Stream
 from api.wire import Changes, Cursor, Gone, NodePath, NotReady, Problem, Root
+
+if TYPE_CHECKING:
+    from api.asgi import Receive
 
 PREFIX = "/api/v1"
 
 AnyRequest = Request[Any, Any, RequestState]
 
 
-def spec(container: type, description: str) -> ResponseSpec:
+def spec(container: type | UnionType, description: str) -> ResponseSpec:
     """Describe an answer."""
-    return ResponseSpec(container, generate_examples=False, description=description)
+    return ResponseSpec(cast("type", container), generate_examples=False, description=description)
 
 
 _NOT_READY = spec(NotReady, "The very first scan is not complete; see Retry-After.")
@@ -43,63 +46,21 @@ ALWAYS = {
     431: spec(Problem, "The request line and header fields are too long."),
 }
 READY = {503: _NOT_READY, **ALWAYS}
-
-
-@dataclass
-class CursorOperation(Operation):
-    """Describes the parameters of the cursor, which are read from the raw query string."""
-
-    def __post_init__(self) -> None:
-        """Add the parameters."""
-        self.parameters = [
-            Parameter(
-                "at",
-                "query",
-                Schema(type=OpenAPIType.STRING),
-                description=(
-                    "A time of RFC 3339: the last position strictly before it is answered."
-                    " Nothing since then is missed from there on; something may come again."
-                ),
-            )
-        ]
-
-
-@dataclass
-class ChangesOperation(Operation):
-    """Describes the parameters of changes, which are read from the raw query string."""
-
-    def __post_init__(self) -> None:
-        """Add the parameters: the framework's own checks are laxer than the feed's."""
-        self.parameters = [
-            Parameter(
-                "cursor",
-                "query",
-                Schema(type=OpenAPIType.INTEGER, minimum=0, maximum=CURSOR_MAX, default=0),
-                description="Position after which changes are wanted, from an earlier answer.",
-            ),
-            Parameter(
-                "max_size",
-                "query",
-                # A wish, so no value is an error; a schema with bounds would not be true.
-                Schema(type=OpenAPIType.STRING, default=str(PAGE_DEFAULT)),
-                description=(
-                    f"The most changes in the answer, 1 to {PAGE_MAX}. More gives {PAGE_MAX};"
-                    f" what is no positive integer gives {PAGE_DEFAULT}."
-                ),
-            ),
-            Parameter(
-                "log_id",
-                "query",
-                Schema(type=OpenAPIType.STRING),
-                description="Epoch that the cursor is of; another one than the log's gives 410.",
-            ),
-            Parameter(
-                "X-Log-Id",
-                "header",
-                Schema(type=OpenAPIType.STRING),
-                description="The same as the parameter `log_id`.",
-            ),
-        ]
+_STREAM = ResponseSpec(
+    str,
+    media_type=Form.EVENTS.value,
+    generate_examples=False,
+    description=(
+        "Events `changes` (an answer of /changes), `caught_up` and `heartbeat` (an answer of"
+        " /cursor) and `reset` (the 410 of /changes: drop what you have; the stream goes on from"
+        " cursor 0). The id of each is the cursor to go on from. With"
+        f" `Accept: {Form.LINES.value}` each is a line of JSON, with its name in `event`."
+    ),
+)
+_WAITING = {
+    503: spec(NotReady | Problem, "As always, or too many clients wait; see Retry-After."),
+    **ALWAYS,
+}
 
 
 def to_response(answer: Answer) -> Response[Any]:
@@ -110,6 +71,33 @@ def to_response(answer: Answer) -> Response[Any]:
         headers=dict(answer.headers),
         media_type=JSON_TYPE,
     )
+
+
+class StreamResponse(Response[Any]):
+    """Hands the request over to a stream.
+
+    Args:
+        stream: the application that answers.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        super().__init__(None)
+        self._stream = stream
+
+    def to_asgi_response(self, *_: object, **__: object) -> Stream:  # type: ignore[override]  # ASGI
+        """Return what answers."""
+        return self._stream
+
+
+def preferred_form(accepted: list[str]) -> Form:
+    """Return how a stream is written: as server-sent events, unless only lines are named.
+
+    Args:
+        accepted: the fields `Accept` of the request.
+    """
+    names = {each.partition(";")[0].strip().lower() for each in ",".join(accepted).split(",")}
+    is_lines = Form.LINES.value in names and Form.EVENTS.value not in names
+    return Form.LINES if is_lines else Form.EVENTS
 
 
 def on_http_error(request: AnyRequest, error: HTTPException) -> Response[Any]:
@@ -164,23 +152,15 @@ def _cursor(feed: Feed, past: PastFace) -> HTTPRouteHandler:
     return cursor
 
 
-def feed_router(feed: Feed, past: PastFace, ask_status: AskStatus) -> Router:
-    """Return the feed's routes.
-
-    Args:
-        feed: answers the requests.
-        past: answers those about a time.
-        ask_status: asked in a thread for every status request.
-    """
-
+def _change_handlers(feed: Feed) -> list[Any]:
     @get(
         "/changes",
         operation_id="changes",
         operation_class=ChangesOperation,
         responses={
-            400: spec(Problem, "The cursor is malformed or given more than once."),
+            400: spec(Problem, "A parameter is malformed or given more than once."),
             410: spec(Gone, "The cursor cannot be honoured; begin again at cursor 0."),
-            **READY,
+            **_WAITING,
         },
         summary="What has changed since a cursor",
         description=(
@@ -190,7 +170,38 @@ def feed_router(feed: Feed, past: PastFace, ask_status: AskStatus) -> Router:
     )
     async def changes(request: AnyRequest) -> Response[Changes]:
         log_ids = request.headers.getall("x-log-id", [])
-        return to_response(await feed.changes(request.scope["query_string"], log_ids))
+        query = request.scope["query_string"]
+        receive = cast("Receive", request.receive)
+        return to_response(await feed.changes(query, log_ids, receive))
+
+    @get(
+        "/changes/stream",
+        operation_id="stream",
+        operation_class=StreamOperation,
+        responses={200: _STREAM, 400: spec(Problem, "A parameter is malformed."), **_WAITING},
+        summary="Changes as they happen",
+        description="The first events bring what is after the cursor, the next what happens then.",
+    )
+    async def stream(request: AnyRequest) -> Response[Any]:
+        answer = feed.stream(
+            request.scope["query_string"],
+            request.headers.getall("x-log-id", []),
+            request.headers.get("last-event-id"),
+            preferred_form(request.headers.getall("accept", [])),
+        )
+        return to_response(answer) if isinstance(answer, Answer) else StreamResponse(answer)
+
+    return [changes, stream]
+
+
+def feed_router(feed: Feed, past: PastFace, ask_status: AskStatus) -> Router:
+    """Return the feed's routes.
+
+    Args:
+        feed: answers the requests.
+        past: answers those about a time.
+        ask_status: asked in a thread for every status request.
+    """
 
     @get("/root", operation_id="root", responses=READY, summary="The parent of all roots")
     async def root() -> Response[Root]:
@@ -213,7 +224,7 @@ def feed_router(feed: Feed, past: PastFace, ask_status: AskStatus) -> Router:
     async def status() -> Response[Status]:
         return to_response(Answer(to_json(await asyncio.to_thread(ask_status))))
 
-    handlers = [_cursor(feed, past), changes, root, path, status]
+    handlers = [_cursor(feed, past), *_change_handlers(feed), root, path, status]
     return Router(PREFIX, route_handlers=handlers, before_request=refuse_options)
 
 

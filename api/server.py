@@ -101,7 +101,10 @@ async def serve(
         loop = asyncio.get_running_loop()
         state.tick(loop.time(), formatdate(usegmt=True))
         listener = await _listen(
-            lambda: GuardedProtocol(config, state, dict(app_state), loop), host, port
+            lambda: GuardedProtocol(config, state, dict(app_state), loop),
+            host,
+            port,
+            places.limits.receive_seconds,
         )
         ticker = asyncio.create_task(_tick(state))
         try:
@@ -110,6 +113,7 @@ async def serve(
         finally:
             interruptible.is_stopping = True
             listener.close()
+            app.stop()
             await _close_connections(state, places.limits.stop_seconds)
             ticker.cancel()
             await listener.wait_closed()
@@ -146,7 +150,9 @@ async def _lifespan(config: Config) -> AsyncIterator[dict[str, object]]:
         await lifespan.shutdown()
 
 
-async def _listen(factory: Callable[[], GuardedProtocol], host: str, port: int) -> asyncio.Server:
+async def _listen(
+    factory: Callable[[], GuardedProtocol], host: str, port: int, silence: float
+) -> asyncio.Server:
     loop = asyncio.get_running_loop()
     try:
         listener = await loop.create_server(factory, host, port, backlog=_BACKLOG)
@@ -156,6 +162,8 @@ async def _listen(factory: Callable[[], GuardedProtocol], host: str, port: int) 
         # Connections inherit it: what a slow client does not take waits here, where it is counted
         # and limited, not in the kernel, while the whole answer is held in memory all the same.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _KERNEL_BYTES)
+        # The small heartbeats of a stream fit into the kernel for hours after its client died.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(silence * 1_000))
     return listener
 
 

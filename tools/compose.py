@@ -4,7 +4,7 @@ import logging
 import os
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -96,6 +96,10 @@ class FeedReader:
     def is_lost(self, cursor: int) -> bool:
         """Return whether a cursor was given by a log that a restore replaced, if by any."""
         return is_lost(cursor, self._log.gaps)
+
+    def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Have a callback called after each commit; returns what ends that."""
+        return self._log.wakeup.subscribe(callback)
 
     def changes(self, cursor: int, limit: int) -> Page:
         """Read the changes after a cursor; any thread may call."""

@@ -66,11 +66,13 @@ class LimitsSection(Section, frozen=True):
         connections: open connections altogether.
         connections_per_client: open connections of one address.
         request_seconds: for a request to arrive whole.
+        streams: streams, and long polls that wait, altogether.
     """
 
     connections: Count = 1000
     connections_per_client: Count = 256
     request_seconds: Seconds = 20
+    streams: Count = 500
 
 
 class SnapshotsSection(Section, frozen=True):

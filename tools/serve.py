@@ -12,6 +12,7 @@ import ctypes
 import gc
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -23,7 +24,7 @@ import uvloop
 
 from api.app import Access, Dependencies, create_app
 from api.connections import Connections
-from api.limits import Limits
+from api.limits import Delivery, Limits
 from api.operations import Operations
 from api.server import Address, ListenError, serve
 from eventlog.clock import SystemClock
@@ -45,6 +46,9 @@ BURST_FILES = 100
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 """Parameters of mallopt(3), from malloc.h."""
 
+DESCRIPTORS = 8_192
+"""Open files that the process may have, if the system lets it."""
+
 _log = logging.getLogger("nasfeed")
 
 
@@ -63,6 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     config = configuration.serve_config(arguments)
     _collect_less()
     _return_memory()
+    _allow_descriptors()
     os.umask(0o077)  # the log names every file, also those in directories that are not for all
     clock = SystemClock()
     progress = Progress(sys.stderr, clock)
@@ -115,6 +120,7 @@ async def _serve(config: Config, system: System, progress: Progress) -> None:
             ),
         ),
         Access(host_names=config.hosts, token=config.token),
+        Delivery(streams_max=config.limits.streams),
     )
     async with (
         control.serving(config.database, _commands(system)),
@@ -173,6 +179,18 @@ def _return_memory() -> None:
         libc.mallopt(_M_ARENA_MAX, 2)
         libc.mallopt(_M_MMAP_THRESHOLD, 8 * 2**20)
         libc.mallopt(_M_TRIM_THRESHOLD, 16 * 2**20)
+
+
+def _allow_descriptors() -> None:
+    """Allow as many open files as streams need.
+
+    The usual 1,024 are for programs that call select(2), as this one does not
+    (https://0pointer.net/blog/file-descriptor-limits.html).
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < enough:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
 
 
 class _Shown:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from api.app import Access, Dependencies, create_app
 from api.asgi import QuickApplication
 from api.connections import Connections
-from api.limits import Limits
+from api.limits import Delivery, Limits
 from api.operations import Health, Operations
 from api.server import Address, serve
 from api.status import LogStatus, MetadataStatus, Progress, Readiness, Status, WatchStatus
@@ -23,6 +23,7 @@ from eventlog import codec
 from eventlog.epochs import Gap, is_lost
 from eventlog.events import Created, Event, Modified, Reason, Record, Removed, State
 from eventlog.identifiers import NodeIds
+from eventlog.wakeup import Wakeup
 from projections.changes import Page
 from projections.overlay import Overlays
 from projections.past import Past
@@ -65,6 +66,10 @@ class MemoryLog:
         self.first = 0
         self.behind = 0
         self.gaps: list[Gap] = []
+        self.wakeup = Wakeup()
+
+    def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
+        return self.wakeup.subscribe(callback)
 
     def head(self) -> int:
         return len(self.events) - self.behind
@@ -78,6 +83,7 @@ class MemoryLog:
     def append(self, event: Event, node: int = 0) -> int:
         position = len(self.events) + 1
         self.events.append((position, node or position, event))
+        self.wakeup.notify()
         return position
 
     def create(self, name: bytes = b"a.txt", parent: int = 0, **changed: object) -> int:
@@ -90,17 +96,18 @@ class MemoryLog:
         return self.append(Removed("", Reason.DELETED, parent, name, stat.S_IFREG | 0o644), node)
 
     def changes(self, cursor: int, limit: int) -> Page:
-        last = {node: position for position, node, _ in self.events}
+        events = self.events[:]  # as one transaction sees them
+        last = {node: position for position, node, _ in events}
         rows = [
             (position, node, codec.encode(event))
-            for position, node, event in self.events
+            for position, node, event in events
             if position > cursor
             and last[node] == position
             and not (isinstance(event, Removed) and node > cursor)
         ]
         if len(rows) > limit:
             return Page(rows[limit - 1][0], has_more=True, rows=rows[:limit])
-        return Page(len(self.events), has_more=False, rows=rows)
+        return Page(len(events), has_more=False, rows=rows)
 
     def path(self, number: int) -> bytes | None:
         return self.paths.get(number)
@@ -136,10 +143,11 @@ def make_app(
     readiness: Readiness = READY,
     access: Access | None = None,
     health: Health | None = None,
+    delivery: Delivery | None = None,
 ) -> QuickApplication:
     operations = Operations(lambda: health or Health())
     dependencies = Dependencies(log, lambda: readiness, lambda: status_of(log), "1.2.3", operations)
-    return create_app(dependencies, access)
+    return create_app(dependencies, access, delivery)
 
 
 class Answer(NamedTuple):

@@ -32,6 +32,9 @@ class _App:
         self.seconds[0] += 0.002
         return None if self.status is None else Answer(b"", self.status)
 
+    def stop(self) -> None:
+        pass
+
 
 class _Metered:
     """A meter around an application that lets time pass."""

@@ -30,12 +30,12 @@ class _Book:
         assert self.go_on.wait(DEADLINE_SECONDS)
         if self.fails:
             raise OSError("unreadable")
-        more_from = asked.cursor + 1 if asked.cursor < self.last else None
-        return Reading(Answer(b"%d/%d at %d" % (asked.cursor, asked.limit, self.head)), more_from)
+        answer = Answer(b"%d/%d at %d" % (asked.cursor, asked.limit, self.head))
+        return Reading(answer, asked.cursor + 1, has_more=asked.cursor < self.last)
 
     async def ask(self, cursor: int, limit: int = 10) -> bytes:
         found = await self.pages.page(ChangesQuery(cursor, limit))
-        return found.body
+        return found.answer.body
 
     async def until_read(self, count: int, busy: int = 0) -> None:
         """Wait until so many pages were begun, and at most `busy` of them are being read."""

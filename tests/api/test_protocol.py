@@ -423,6 +423,9 @@ class _Slow:
     def quick(self, path: bytes, query: bytes, headers: Headers) -> Answer | None:
         return Answer(b"{}") if (path, query) == (b"/quick", b"") and headers else None
 
+    def stop(self) -> None:
+        pass
+
 
 def wait_for_connections(server: Server, count: int) -> None:
     server.wait_until(lambda: len(server.connections) == count)

@@ -56,6 +56,9 @@ class _Lasting:
     def quick(self, path: bytes, query: bytes, headers: Headers) -> Answer | None:
         return Answer(b"{}") if (path, query) == (b"/quick", b"") and headers else None
 
+    def stop(self) -> None:
+        pass
+
 
 QUICK = b"GET /quick HTTP/1.1\r\nHost: localhost\r\n\r\n"
 

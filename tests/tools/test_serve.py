@@ -47,6 +47,19 @@ def test_what_happens_to_files_is_served(server: Server, media: Path) -> None:
     assert server.end() == 0
 
 
+def test_what_happens_to_files_is_pushed(server: Server, media: Path) -> None:
+    parts = urlsplit(server.url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=120)
+    connection.request("GET", "/api/v1/changes/stream", headers={"Accept": "application/x-ndjson"})
+    lines = map(json.loads, connection.getresponse())
+    assert any(line["event"] == "caught_up" for line in lines)
+    (media / "new.txt").write_text("new")
+    changes = (change for line in lines for change in line.get("changes", ()))
+    assert any(change["node"]["name"] == "new.txt" for change in changes if not change["removed"])
+    connection.close()
+    assert server.end() == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_stops_soon_with_open_connections(server: Server, number: signal.Signals) -> None:
     parts = urlsplit(server.url)
@@ -55,12 +68,19 @@ def test_it_stops_soon_with_open_connections(server: Server, number: signal.Sign
     idle.getresponse().read()
     halfway = socket.create_connection((parts.hostname or "", parts.port or 0))
     halfway.sendall(b"GET /api/v1/cur")
+    cursor = server.get("/api/v1/cursor")[1]["cursor"]
+    waiting = http.client.HTTPConnection(parts.hostname or "", parts.port)
+    waiting.request("GET", f"/api/v1/changes?wait=60&cursor={cursor}")
+    stream = http.client.HTTPConnection(parts.hostname or "", parts.port)
+    stream.request("GET", "/api/v1/changes/stream")
+    first = stream.getresponse()
+    assert first.readline().startswith(b"retry")
     clock = SystemClock()
     began = clock.monotonic()
     assert server.end(number) == 0
     assert clock.monotonic() - began < STOP_SECONDS
-    idle.close()
-    halfway.close()
+    for connection in (idle, halfway, waiting, stream):
+        connection.close()
 
 
 def test_nothing_is_left_behind(server: Server, database: Path) -> None:

@@ -20,6 +20,7 @@ from api.past import PastFace
 from api.past_routes import past_router
 from api.ports import AskReadiness, AskStatus, FeedLog
 from api.routes import HANDLERS, feed_router
+from api.switch import Face, Switch
 
 if TYPE_CHECKING:
     from api.asgi import Application, QuickApplication
@@ -48,6 +49,7 @@ class Dependencies(NamedTuple):
         status: asked in a thread for every status request.
         version: of the program, for the description of the API.
         operations: what probes and metrics ask; without it there are neither.
+        faces: beside the feed, each with paths of its own.
     """
 
     log: FeedLog
@@ -55,6 +57,7 @@ class Dependencies(NamedTuple):
     status: AskStatus
     version: str
     operations: Operations | None = None
+    faces: tuple[Face, ...] = ()
 
 
 def create_app(
@@ -85,7 +88,8 @@ def create_app(
     )
     names = machine_names() | set(access.host_names)
     guard = Guard(Front(feed, cast("Application", litestar)), names, access.token)
-    return Meter(guard, [route.path_format for route in litestar.routes], registry)
+    switch = Switch(guard, dependencies.faces, Guard(guard, names))
+    return Meter(switch, [route.path_format for route in litestar.routes], registry)
 
 
 def _registry(operations: Operations | None) -> CollectorRegistry:

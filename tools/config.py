@@ -19,6 +19,7 @@ from tools import document, receivers, roots
 from tools.document import (
     BackendName,
     Document,
+    FiletrackerSection,
     LimitsSection,
     LogLevel,
     SnapshotsSection,
@@ -65,6 +66,7 @@ class Config(msgspec.Struct, frozen=True):
         history_days: how long every event is kept; of older ones the last of each node.
         archive: absolute path of the directory that keeps what is dropped, or None.
         webhooks: who is told that there is news.
+        filetracker: the file store; there is none when its root is None.
     """
 
     roots: tuple[Root, ...]
@@ -87,6 +89,7 @@ class Config(msgspec.Struct, frozen=True):
     history_days: float = HISTORY_DAYS
     archive: str | None = None
     webhooks: tuple[Webhook, ...] = ()
+    filetracker: FiletrackerSection = FiletrackerSection()
 
 
 class Source(NamedTuple):
@@ -188,6 +191,7 @@ def serve_config(arguments: argparse.Namespace) -> Config:
         history_days=written.history_days,
         archive=_archive(written),
         webhooks=_webhooks(arguments, written),
+        filetracker=written.filetracker,
     )
 
 

@@ -103,6 +103,26 @@ class WebhookSection(Section, frozen=True):
     secret: str
 
 
+class FiletrackerSection(Section, frozen=True):
+    """The versioned file store.
+
+    Attributes:
+        root: name of the watched directory that holds its files; without it there is no store.
+        prefix: path under which it is served; none: at the root of the server.
+        tokens: secrets of those who may use it, by name; none: `api.token`, or else anyone may.
+        read_tokens: secrets of those who may only read.
+        max_file_size: the largest file that is taken, bytes; none: any.
+        fallback_url: server that clients are sent to for files that are missing.
+    """
+
+    root: str | None = None
+    prefix: str | None = None
+    tokens: dict[str, str] | None = None
+    read_tokens: dict[str, str] | None = None
+    max_file_size: Count | None = None
+    fallback_url: str | None = None
+
+
 class Document(Section, frozen=True):
     """The whole file.
 
@@ -115,7 +135,7 @@ class Document(Section, frozen=True):
         log_path: file that log lines are appended to, instead of standard error.
         metadata_workers: processes that read files; 0 or nothing means one for each core.
         skip_initial_hash: leave `hash` empty for files found by the first scan.
-        watcher, api, limits, snapshots: see their sections.
+        watcher, api, limits, snapshots, filetracker: see their sections.
         webhooks: who is told that there is news.
         startup: `serve` the stored log at once after a restart, or `wait` for the scan (503).
         rescan_interval: seconds between full comparisons with the disk.
@@ -138,6 +158,7 @@ class Document(Section, frozen=True):
     limits: LimitsSection = LimitsSection()
     snapshots: SnapshotsSection = SnapshotsSection()
     webhooks: tuple[WebhookSection, ...] = ()
+    filetracker: FiletrackerSection = FiletrackerSection()
     startup: Startup = "serve"
     rescan_interval: Seconds = 3600
     poll_interval: Seconds = 10
@@ -250,7 +271,9 @@ def _path(where: str, values: dict[Any, Any]) -> str:
     path = where.rpartition(" in ")[2].strip("`") or "$"
     if path.endswith("[...]") and not where.startswith("`key`"):
         path = path.removesuffix("[...]")
-        mapping = values[path.removeprefix("$.")]
+        mapping = values
+        for key in path.removeprefix("$.").split("."):
+            mapping = mapping[key]
         return f"{path}.{next(key for key, value in mapping.items() if not isinstance(value, str))}"
     return path.removesuffix("[...]")
 

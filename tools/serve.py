@@ -29,7 +29,7 @@ from api.operations import Operations
 from api.server import Address, ListenError, serve
 from eventlog.clock import SystemClock
 from tools import config as configuration
-from tools import control, logs, watching, webhooks
+from tools import control, faces, logs, watching, webhooks
 from tools.compose import System
 from tools.config import Config
 from tools.control import Arguments, Report
@@ -107,6 +107,7 @@ async def _serve(config: Config, system: System, progress: Progress) -> None:
     connections = Connections(_limits(config))
     feed = webhooks.Feed(system.log, lambda: system.readiness().ready, SystemClock())
     receivers = [webhooks.Receiver(webhook, feed) for webhook in config.webhooks]
+    store = faces.filetracker(config, system, SystemClock())
     app = create_app(
         Dependencies(
             log=system.reader,
@@ -118,6 +119,7 @@ async def _serve(config: Config, system: System, progress: Progress) -> None:
             operations=Operations(
                 system.health, [Gauges(system, connections, version), Deliveries(receivers)]
             ),
+            faces=() if store is None else (store,),
         ),
         Access(host_names=config.hosts, token=config.token),
         Delivery(streams_max=config.limits.streams),

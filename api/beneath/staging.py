@@ -7,6 +7,9 @@ filesystem. What a killed server leaves there is removed at the next start.
 import contextlib
 import os
 import secrets
+import threading
+from collections.abc import Callable
+from functools import partial
 from typing import Final, Self
 
 from api.beneath.paths import join, split
@@ -24,13 +27,19 @@ _STRAY: Final = b".__tmp__"
 class NewFile:
     """A file that is being written and has no place yet. Used as a context manager.
 
+    Args:
+        directory: descriptor of where it is written; closed in the end.
+        name: there; nothing else has it.
+        ended: called in the end.
+
     Attributes:
         fd: a descriptor to write to.
     """
 
-    def __init__(self, directory: int, name: bytes) -> None:
+    def __init__(self, directory: int, name: bytes, ended: Callable[[], None]) -> None:
         self._directory = directory
         self._name = name
+        self._ended = ended
         self._is_placed = False
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         self.fd = os.open(name, flags, 0o600, dir_fd=directory)
@@ -45,6 +54,7 @@ class NewFile:
                 os.unlink(self._name, dir_fd=self._directory)
         finally:
             os.close(self._directory)
+            self._ended()
 
     def finish(self, mtime_ns: int) -> None:
         """Set the time of last change and have all of it on the disk.
@@ -89,6 +99,8 @@ class Staging:
 
     def __init__(self, beneath: Beneath) -> None:
         self._beneath = beneath
+        self._lock = threading.Lock()
+        self._live: set[bytes] = set()
 
     def new_file(self, path: bytes) -> NewFile:
         """Begin a file that is to be placed at a path; the path itself is not touched.
@@ -100,18 +112,21 @@ class Staging:
         names = split(path)
         fd = self._nearest(names[:-1])
         name = b"%b%b" % (secrets.token_hex(16).encode(), _STRAY)
+        with self._lock:
+            self._live.add(name)
         try:
             staging = self._open_staging()
             if os.fstat(staging).st_dev == os.fstat(fd).st_dev:
                 fd, staging = staging, fd
             os.close(staging)  # the file is on another filesystem: it is written where it belongs
-            return NewFile(fd, name)
+            return NewFile(fd, name, partial(self._forget, name))
         except OSError:
             os.close(fd)
+            self._forget(name)
             raise
 
     def sweep(self) -> int:
-        """Remove what a killed server left; only for when nothing is being written.
+        """Remove what a killed server left. What this one is writing is left alone.
 
         Returns:
             How many files were removed.
@@ -122,12 +137,19 @@ class Staging:
             return 0
         try:
             with os.scandir(fd) as entries:
-                names = [entry.name for entry in entries]
-            for name in names:
-                os.unlink(name, dir_fd=fd)
-            return len(names)
+                names = {os.fsencode(entry.name) for entry in entries}
+            with self._lock:
+                left = names - self._live
+            for name in left:
+                with contextlib.suppress(FileNotFoundError):  # it was live when it was listed
+                    os.unlink(name, dir_fd=fd)
+            return len(left)
         finally:
             os.close(fd)
+
+    def _forget(self, name: bytes) -> None:
+        with self._lock:
+            self._live.discard(name)
 
     def _open_staging(self) -> int:
         flags = os.O_RDONLY | os.O_DIRECTORY

@@ -1,0 +1,1 @@
+"""The Filetracker face: a versioned file store, protocol version 2."""

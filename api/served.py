@@ -1,0 +1,58 @@
+"""What faces that change files need from whoever observes the root; composition fills it in."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
+
+
+class RootUnavailableError(Exception):
+    """A root is not there now, or nothing can be recorded of it; the message says why."""
+
+
+How = Literal["written", "changed", "removed", "moved away", "moved here"]
+"""What was done to a path; `changed`: made, but for its bytes, or given other attributes."""
+
+Touched = tuple[bytes, How]
+"""A path relative to a root, raw, and what was done to it."""
+
+
+class ServedRoot(Protocol):
+    """A root whose files a face may change. Every method may be called by any thread."""
+
+    def open_root(self) -> int:
+        """Open the root's directory; the caller closes it.
+
+        Raises:
+            RootUnavailableError: it is not there, or is not what is observed.
+        """
+        ...
+
+    def perform(
+        self, act: Callable[[], Sequence[Touched]], about: tuple[bytes, ...], author: str
+    ) -> int:
+        """Make a change and wait until it is durable in the log; not for the event loop's thread.
+
+        Changes of one root are made one after the other, each recorded before any other look at
+        what it touched.
+
+        Args:
+            act: makes the change and returns what it touched, upper directories first; or raises,
+                and that is raised here. It must be quick.
+            about: the paths that it is meant to touch.
+            author: who did it, for the log.
+
+        Returns:
+            The log's position, which is not before the change's.
+
+        Raises:
+            RootUnavailableError: nothing was done; or it was done and could not be recorded, and
+                will be when the log works again, as by nobody.
+        """
+        ...
+
+    def hides(self, path: bytes) -> bool:
+        """Say whether nothing may be read or stored at a relative path.
+
+        Its last name is excluded from the feed, or it is a file of the server itself. Whether one
+        above it is hidden must be asked for by itself.
+        """
+        ...

@@ -1,0 +1,101 @@
+"""Makes the faces that a configuration asks for, and joins them to what observes their roots."""
+
+import os
+from collections.abc import Callable, Sequence
+
+from api.filetracker.access import Gate, Tokens
+from api.filetracker.face import Filetracker, Settings
+from api.filetracker.store import Store
+from api.served import RootUnavailableError, Touched
+from eventlog.clock import Clock
+from eventlog.errors import LogError
+from tools.compose import System
+from tools.config import Config, server_files
+from tools.errors import OperatorError
+from watcher.deeds import RefusedError
+from watcher.excludes import Excludes
+from watcher.observer import Observer
+from watcher.root import RootAbsentError
+
+
+class FaceRoot:
+    """A root as faces see it (`api.served.ServedRoot`).
+
+    Args:
+        observer: of the root.
+        excluded: which names stay out of the feed.
+        private: absolute paths of the server's own files.
+    """
+
+    def __init__(self, observer: Observer, excluded: Excludes, private: Sequence[str]) -> None:
+        self._observer = observer
+        self._excluded = excluded
+        top = os.path.realpath(os.fsdecode(observer.root.path))
+        inside = (os.path.relpath(os.path.realpath(path), top) for path in private)
+        self._private = frozenset(os.fsencode(path) for path in inside)
+
+    def open_root(self) -> int:
+        """Open the root's directory; see `api.served.ServedRoot.open_root`."""
+        try:
+            return self._observer.open_root()
+        except RootAbsentError as error:
+            raise RootUnavailableError(str(error)) from error
+
+    def perform(
+        self, act: Callable[[], Sequence[Touched]], about: tuple[bytes, ...], author: str
+    ) -> int:
+        """Make a change and record it; see `api.served.ServedRoot.perform`."""
+        try:
+            return self._observer.perform(act, about, author).result()
+        except (RefusedError, RootAbsentError, LogError) as error:
+            raise RootUnavailableError(str(error)) from error
+
+    def hides(self, path: bytes) -> bool:
+        """Say whether a path is none of a client's business; see `api.served.ServedRoot.hides`."""
+        return path in self._private or self._excluded(path.rpartition(b"/")[2])
+
+
+def filetracker(config: Config, system: System, clock: Clock) -> Filetracker | None:
+    """Return the file store, or None when there is to be none.
+
+    Args:
+        config: of the server.
+        system: observes the roots.
+        clock: time.
+
+    Raises:
+        OperatorError: its configuration is wrong.
+    """
+    given = config.filetracker
+    if given.root is None:
+        return None
+    observer = next((o for o in system.observers if o.root.name == given.root), None)
+    if observer is None:
+        known = ", ".join(o.root.name for o in system.observers)
+        raise OperatorError(
+            f"filetracker.root: there is no root {given.root!r}; there are: {known}"
+        )
+    private = server_files(config.database, config.log_path)
+    store = Store(FaceRoot(observer, Excludes(config.exclude), private))
+    settings = Settings(
+        prefix=_prefix(given.prefix or ""),
+        size_max=given.max_file_size,
+        fallback_url=given.fallback_url or "",
+    )
+    tokens = Tokens(_tokens(config), given.read_tokens or {})
+    return Filetracker(store, Gate(tokens), settings, clock)
+
+
+def _tokens(config: Config) -> dict[str, str]:
+    """Whoever wants a token for the feed would not leave the files open to all."""
+    given = config.filetracker
+    if given.tokens or given.read_tokens or config.token is None:
+        return given.tokens or {}
+    return {"": config.token}
+
+
+def _prefix(text: str) -> bytes:
+    prefix = text.rstrip("/")
+    if prefix and (not prefix.startswith("/") or not prefix.isascii() or "%" in prefix):
+        raise OperatorError(f"filetracker.prefix: {text!r} must be a plain path such as /store")
+    return prefix.encode()

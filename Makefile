@@ -71,6 +71,8 @@ $(VENV)/.installed: .requirements.lock pyproject.toml | $(BIN)/python
 	$(PIP) --no-deps --no-build-isolation --no-index --editable .
 	@touch $@
 
-$(VENV)/.installed-dev: .requirements-dev.lock $(VENV)/.installed
+$(VENV)/.installed-dev: .requirements-dev.lock .requirements-filetracker.lock $(VENV)/.installed
 	$(PIP) --require-hashes -r .requirements-dev.lock
+	$(PIP) --require-hashes --no-deps --no-build-isolation --upgrade \
+	  --target $(VENV)/filetracker-client -r .requirements-filetracker.lock
 	@touch $@

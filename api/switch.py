@@ -64,5 +64,9 @@ class Switch:
             return None
         return self._app.quick(path, query, headers)
 
+    def stop(self) -> None:
+        """End what waits for something to happen: the server stops."""
+        self._app.stop()
+
     def _face(self, raw_path: bytes) -> Face | None:
         return next((face for face in self._faces if face.concerns(raw_path)), None)

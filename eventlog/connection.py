@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import apsw
 
@@ -155,6 +156,36 @@ def open_reader(path: str) -> apsw.Connection:
         connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY)
         undo.callback(connection.close)
         connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+        _apply(connection, path, _READER_PRAGMAS)
+        check_format(connection, path)
+        undo.pop_all()
+        return connection
+
+
+def open_still(path: str, *, vfs: str | None = None) -> apsw.Connection:
+    """Open a database that nobody writes, such as a backup, also where nothing can be written.
+
+    A reader of a database in WAL mode makes files beside it, unless it is told that the file will
+    not change (https://www.sqlite.org/uri.html#uriimmutable). With a write-ahead log of its own
+    beside it, the file is only a part of the database, and must be read in the usual way.
+
+    Args:
+        path: the database file.
+        vfs: name of an APSW VFS, for tests that cut the power.
+
+    Raises:
+        LogMissingError: there is no such file.
+        LogError: it cannot be opened or is no log of a known format.
+    """
+    if not Path(path).exists():
+        raise LogMissingError(path)
+    wal = Path(f"{path}-wal")
+    if wal.exists() and wal.stat().st_size:
+        return open_reader(path)
+    with translated_errors(path), contextlib.ExitStack() as undo:
+        flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+        connection = apsw.Connection(f"file:{quote(path)}?immutable=1", flags=flags, vfs=vfs)
+        undo.callback(connection.close)
         _apply(connection, path, _READER_PRAGMAS)
         check_format(connection, path)
         undo.pop_all()

@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 import apsw
 
+from eventlog.archive import RESTORED
 from eventlog.connection import fetch
 from eventlog.errors import LogFormatError
 from eventlog.identifiers import NUMBER_MAX
@@ -92,7 +93,11 @@ def begin(connection: apsw.Connection, others: Iterable[int], now_us: int) -> in
         raise LogFormatError(f"its own facts are damaged: {GAPS}: {error}") from error
     connection.executemany(
         "insert or replace into meta (key, value) values (?, ?)",
-        [("log_id", secrets.token_hex(16)), (GAPS, format_gaps(gaps))],
+        [
+            ("log_id", secrets.token_hex(16)),
+            (GAPS, format_gaps(gaps)),
+            (RESTORED, str(head)),
+        ],
     )
     connection.execute("delete from sqlite_sequence where name = 'events'")
     connection.execute("insert into sqlite_sequence (name, seq) values ('events', ?)", (begins,))

@@ -101,6 +101,17 @@ class SnapshotFile:
         for start in self.trailer.removed_frames:
             yield from self._records(start, REMOVED)
 
+    def rows(self) -> Iterator[Row]:
+        """Read the last events of all nodes, live and gone, as the log stores them.
+
+        Raises:
+            SnapshotError: the file is damaged.
+        """
+        for frame in self.trailer.node_frames:
+            yield from self._decoded(frame.start, NODES, list[Row])
+        for start in self.trailer.removed_frames:
+            yield from self._decoded(start, REMOVED, list[Row])
+
     def children(
         self, parent: int, after: tuple[bytes, int] = FIRST, limit: int = 2**62
     ) -> list[Record]:

@@ -34,6 +34,8 @@ COMMANDS = {
     "check": Command("tools.check", "prove that log, tree and disk agree"),
     "replay": Command("tools.replay", "rebuild what is derived from the log"),
     "snapshot": Command("tools.snapshot", "write all that is there now to one file, or list those"),
+    "backup": Command("tools.backup", "copy the whole log into one file, beside a running server"),
+    "restore": Command("tools.restore", "put a backup or a snapshot in the place of the log"),
     "rehash": Command("tools.rehash", "compute the hashes that a first scan left out"),
     "compact": Command("tools.compact", "drop what is older than the history window"),
     "confirm-removal": Command("tools.confirm_removal", "believe that an emptied disk is empty"),

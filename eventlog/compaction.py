@@ -5,9 +5,9 @@ to say about the node. So the last event of a node, live or tombstone, always st
 The feed reads only last events: it gives the same answer to every cursor, at every moment, and
 readers that page while this runs see no difference.
 
-It goes through the log in order of position: each event up to the end of the window drops the one
-before it of its node. Two facts in `meta` say how far it is. Both change in the transaction of the
-drops themselves, so a kill leaves nothing to repair:
+It goes through the log in stretches: each event of a stretch drops the one before it of its node.
+Two facts in `meta` say how far it is. Both change in the transactions of the drops themselves, so a
+kill leaves nothing to repair:
 
 - `merged`: the history is complete from this position on. A state of the tree at or after it can
   be made from the log alone. (A squash moves it to the log's end before it drops anything.)
@@ -20,7 +20,7 @@ connection of our own, so that the writer's commits need not.
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 import apsw
@@ -44,7 +44,10 @@ KEPT_PAGES: Final = 256
 CHECKPOINT_ROWS: Final = 2_000
 """Rows or pages changed between two checkpoints; each can cost two pages of WAL."""
 
-STRETCH: Final = 20_000
+STRETCH: Final = 200_000
+"""Events whose predecessors are dropped in order of position: neighbours share pages."""
+
+LOOKED_UP: Final = 10_000
 """Events that one query goes through, so that no read transaction is long."""
 
 END = (
@@ -52,15 +55,17 @@ END = (
     " limit 1 offset ?"
 )
 SUPERSEDED = (
-    "select old.position, length(old.record), new.position"
+    "select old.position, length(old.record)"
     " from events new join events old on old.position = (select max(o.position) from events o"
     " where o.node = new.node and o.position < new.position)"
     " where new.position > ? and new.position <= ? and new.node < new.position"
-    " order by new.position limit ?"
 )
 FACTS = "select key, value from meta where key in ('merged', 'compacted')"
 FREE_PAGES = "pragma freelist_count"
 SIZE = "select page_count * page_size from pragma_page_count, pragma_page_size"
+
+Victim = tuple[int, int]
+"""Position of an event, and size of its record."""
 
 Connect = Callable[[str], apsw.Connection]
 Report = Callable[[int, int], object]
@@ -216,34 +221,38 @@ class _Work:
         return covered
 
     def _merge(self, after: int, upto: int) -> int:
-        """Merge one stretch; return its end."""
+        """Merge one stretch; return its end, or where it began if it was stopped."""
         if after >= upto:
             return after
-        end = _stretch(self._reader, after, upto)
-        while after < end and not self._pace.is_stopped:
-            limit = self._pace.size
-            victims = fetch(self._reader, SUPERSEDED, (after, end, limit))
-            after = victims[-1][2] if len(victims) == limit else end
-            if victims or after == upto:
-                self._drop(victims, after)
-        return after
+        end = _end_of(self._reader, after, upto, STRETCH)
+        victims = sorted(_victims(self._reader, after, end))
+        done = 0
+        while done < len(victims) and not self._pace.is_stopped:
+            part = victims[done : done + self._pace.size]
+            done += len(part)
+            self._drop(part, end, is_last=done == len(victims))
+        if not victims and end == upto:
+            self._drop([], end, is_last=True)
+        return end if done == len(victims) else after
 
-    def _drop(self, victims: list[tuple[int, int, int]], upto: int) -> None:
-        positions = sorted((position,) for position, _, _ in victims)
+    def _drop(self, victims: list[Victim], upto: int, *, is_last: bool) -> None:
         archive = self._options.archive
 
         def drop(transaction: Transaction) -> None:
-            transaction.connection.executemany("delete from events where position = ?", positions)
-            transaction.set_meta(COMPACTED, str(upto))
+            transaction.connection.executemany(
+                "delete from events where position = ?", [(position,) for position, _ in victims]
+            )
             if upto > int(transaction.meta(MERGED) or 0):
                 transaction.set_meta(MERGED, str(upto))
+            if is_last:
+                transaction.set_meta(COMPACTED, str(upto))
             if archive is not None:
                 transaction.set_meta(ARCHIVED, str(upto))
                 transaction.set_meta(ARCHIVE_PATH, archive.path)
 
         self._pace.run(drop)
         self.result.dropped += len(victims)
-        self.result.dropped_bytes += sum(size for _, size, _ in victims)
+        self.result.dropped_bytes += sum(size for _, size in victims)
         self._changed(len(victims))
 
     def _vacuum(self) -> None:
@@ -282,18 +291,23 @@ def preview(connection: apsw.Connection, window_us: int, now_us: int) -> Result:
     upto = _end(connection, now_us - window_us)
     merged, after = _progress(connection)
     result = Result(merged=max(upto, merged), complete=True)
-    while after < upto:
-        end = _stretch(connection, after, upto)
-        victims = fetch(connection, SUPERSEDED, (after, end, STRETCH))
-        result.dropped += len(victims)
-        result.dropped_bytes += sum(size for _, size, _ in victims)
-        after = end
+    for _, size in _victims(connection, after, upto):
+        result.dropped += 1
+        result.dropped_bytes += size
     return result
 
 
-def _stretch(connection: apsw.Connection, after: int, upto: int) -> int:
-    """Return where the next stretch of events ends."""
-    found = fetch(connection, END, (after, upto, STRETCH - 1))
+def _victims(connection: apsw.Connection, after: int, upto: int) -> Iterator[Victim]:
+    """Look up what the events of a stretch replaced."""
+    while after < upto:
+        end = _end_of(connection, after, upto, LOOKED_UP)
+        yield from fetch(connection, SUPERSEDED, (after, end))
+        after = end
+
+
+def _end_of(connection: apsw.Connection, after: int, upto: int, count: int) -> int:
+    """Return where so many events after a position end."""
+    found = fetch(connection, END, (after, upto, count - 1))
     end: int = found[0][0] if found else upto
     return end
 

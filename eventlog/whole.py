@@ -1,6 +1,7 @@
 """Reads the whole history: what is in the archive and what is in the log, merged by position."""
 
 import heapq
+import stat
 from collections.abc import Iterator
 from itertools import groupby
 from operator import itemgetter
@@ -10,7 +11,7 @@ import apsw
 from eventlog import codec, history, segment
 from eventlog.archive import Archive
 from eventlog.connection import fetch
-from eventlog.events import Record
+from eventlog.events import Record, Removed
 from eventlog.history import BATCH, RANGE, Row
 from eventlog.segment import Segment
 
@@ -18,7 +19,11 @@ MERGED = "select coalesce((select value from meta where key = 'merged'), 0)"
 
 
 def read(
-    connection: apsw.Connection, archive: Archive, after: int, upto: int, node: int | None = None
+    connection: apsw.Connection,
+    archive: Archive | None,
+    after: int,
+    upto: int,
+    node: int | None = None,
 ) -> Iterator[Record]:
     """Read every event that is known, in order, each once; beside a running compaction too.
 
@@ -26,7 +31,7 @@ def read(
 
     Args:
         connection: a reader's.
-        archive: the files.
+        archive: the files; None: only what the log holds.
         after: only positions above this one.
         upto: only positions up to this one.
         node: only records of the node with this number; None for all.
@@ -34,9 +39,35 @@ def read(
     Raises:
         LogError: the log or a file of the archive cannot be read.
     """
+    if archive is None:
+        yield from history.read(connection, after, upto, node)
+        return
     for position, number, time_us, raw in _rows(connection, archive, after, upto):
         if node is None or node == number:
             yield Record(position, number, time_us, codec.decode(raw, position))
+
+
+def gone_directories(connection: apsw.Connection, archive: Archive | None) -> dict[int, Removed]:
+    """Return the tombstones of directories that a squash dropped, by their numbers.
+
+    Without them, what was below these directories cannot be shown where it was. They are in memory
+    together, some 300 bytes each.
+
+    Args:
+        connection: a reader's.
+        archive: where they are; None: they are not known.
+
+    Raises:
+        LogError: a file of the archive cannot be read.
+    """
+    floor = int(fetch(connection, history.META, ("floor",))[0][0])
+    if archive is None or not floor:
+        return {}
+    return {
+        record.node: record.event
+        for record in read(connection, archive, 0, floor)
+        if isinstance(record.event, Removed) and stat.S_ISDIR(record.event.mode)
+    }
 
 
 def _rows(connection: apsw.Connection, archive: Archive, after: int, upto: int) -> Iterator[Row]:

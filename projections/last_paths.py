@@ -1,6 +1,7 @@
 """Where nodes are, or last were: also those that are gone, whose tombstones still say where."""
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import apsw
@@ -28,10 +29,14 @@ class LastPaths:
 
     Args:
         connection: a reader's.
+        gone: tombstones of directories that the log does not hold any more.
     """
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    def __init__(
+        self, connection: apsw.Connection, gone: Mapping[int, Removed] | None = None
+    ) -> None:
         self._connection = connection
+        self._gone = gone or {}
         self._known: OrderedDict[int, bytes] = OrderedDict()
 
     def of(self, event: Event) -> bytes:
@@ -66,7 +71,7 @@ class LastPaths:
 
     def _last(self, number: int) -> Event | None:
         rows = fetch(self._connection, LAST, (number,))
-        return codec.decode(rows[0][1], rows[0][0]) if rows else None
+        return codec.decode(rows[0][1], rows[0][0]) if rows else self._gone.get(number)
 
     def _remember(self, number: int, path: bytes) -> bytes:
         self._known[number] = path

@@ -13,6 +13,9 @@ USAGE = 2
 INTERRUPTED = 128 + 2
 """What a shell reports for a command that SIGINT ended."""
 
+PIPE_CLOSED = 128 + 13
+"""What a shell reports for a command that SIGPIPE ended."""
+
 
 class Command(NamedTuple):
     """A command of the program.
@@ -119,7 +122,7 @@ def guarded(work: Callable[[], int]) -> int:
     except BrokenPipeError:
         # The reader has gone (`| head`). Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return PIPE_CLOSED
     except Exception as error:
         if not _is_expected(error):
             raise

@@ -1,19 +1,22 @@
-"""Print the log: what happened, when, to what. Works beside a running server.
+"""Print the log: who did what, when, to what. Works beside a running server.
 
-Directories are shown under the name that they have now, or had last. All filters must hold for an
-event to be shown. Times are RFC 3339, as 2026-03-04T12:00:00Z, without a zone those of this
-machine, or a length of time until now: 90s, 30m, 2h, 7d, 1w.
+What compaction dropped is read from the archive, if there is one. Directories are shown under the
+name that they have now, or had last. All filters must hold for an event to be shown. Times are RFC
+3339, as 2026-03-04T12:00:00Z, without a zone those of this machine, or a length of time until now:
+90s, 30m, 2h, 7d, 1w.
 """
 
 import argparse
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import apsw
 
-from eventlog import history
-from eventlog.connection import open_reader, translated_errors
+from eventlog import history, whole
+from eventlog.archive import ARCHIVE_PATH, Archive
+from eventlog.connection import fetch, open_reader, translated_errors
 from eventlog.events import Moved, Record
 from projections.last_paths import LastPaths
 from tools import arguments as kinds_of
@@ -27,16 +30,21 @@ class Filter(NamedTuple):
 
     Attributes:
         after, upto: positions above the one and up to the other.
+        since_us, until_us: from the one time on, until before the other.
         node: number of a node, or None.
         kinds: names of kinds of events; empty for all.
+        author: who did it, the empty string for what was merely seen on the disk; None: all.
         below: a path without a slash at its end, or None: at or below it.
     """
 
     after: int
     upto: int
-    node: int | None
-    kinds: frozenset[str]
-    below: bytes | None
+    since_us: int = 0
+    until_us: int = 2**63
+    node: int | None = None
+    kinds: frozenset[str] = frozenset()
+    author: str | None = None
+    below: bytes | None = None
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +66,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=[],
         help=f"only these, separated by commas: {', '.join(KINDS.values())}",
     )
+    add("--author", metavar="NAME", help="only what this user or face did; '': nobody known")
+    add("--archive", metavar="DIR", help="where the archive is now (default: as recorded)")
+    add("--no-archive", action="store_true", help="only what is still in the log")
     add("--json", action="store_true", help="one JSON object a line, with all that is known")
 
 
@@ -67,27 +78,37 @@ def run(arguments: argparse.Namespace) -> int:
     connection = open_reader(database)
     with translated_errors(database):
         wanted = _filter(arguments, connection)
-        paths = LastPaths(connection)
+        archive = _archive(arguments, connection)
+        paths = LastPaths(connection, whole.gone_directories(connection, archive))
         shower = Shower(paths, history.node_ids(connection))
         show = shower.json_line if arguments.json else shower.table_line
-        for record in select(connection, wanted, paths):
+        found = whole.read(connection, archive, wanted.after, wanted.upto, wanted.node)
+        for record in select(found, wanted, paths):
             sys.stdout.write(show(record))
     return 0
 
 
-def select(connection: apsw.Connection, wanted: Filter, paths: LastPaths) -> Iterator[Record]:
-    """Read the events that a filter lets through, in order, in constant memory.
+def select(records: Iterator[Record], wanted: Filter, paths: LastPaths) -> Iterator[Record]:
+    """Let the events through that a filter wants, in order, in constant memory.
 
     Args:
-        connection: a reader's.
+        records: in order of position; within the filter's positions.
         wanted: the filter.
         paths: says where nodes are.
     """
-    for record in history.read(connection, wanted.after, wanted.upto, wanted.node):
-        if wanted.kinds and KINDS[type(record.event)] not in wanted.kinds:
-            continue
-        if wanted.below is None or _is_below(record, wanted.below, paths):
+    for record in records:
+        if record.time_us >= wanted.until_us:
+            return  # times never fall
+        if record.time_us >= wanted.since_us and _is_wanted(record, wanted, paths):
             yield record
+
+
+def _is_wanted(record: Record, wanted: Filter, paths: LastPaths) -> bool:
+    return (
+        (not wanted.kinds or KINDS[type(record.event)] in wanted.kinds)
+        and wanted.author in (None, record.event.author)
+        and (wanted.below is None or _is_below(record, wanted.below, paths))
+    )
 
 
 def _is_below(record: Record, top: bytes, paths: LastPaths) -> bool:
@@ -108,12 +129,30 @@ def _filter(arguments: argparse.Namespace, connection: apsw.Connection) -> Filte
     after, upto = arguments.first - 1, history.head(connection)
     if arguments.last is not None:
         upto = min(upto, arguments.last)
+    wanted = Filter(
+        after,
+        upto,
+        node=None if arguments.node is None else _node(arguments.node, connection),
+        kinds=frozenset().union(*arguments.kind),
+        author=arguments.author,
+        below=arguments.path,
+    )
     if arguments.since is not None:
-        after = max(after, history.last_before(connection, arguments.since))
+        # Where to begin; between this event and the time there may be others in the archive.
+        begin = max(after, history.last_before(connection, arguments.since))
+        wanted = wanted._replace(after=begin, since_us=arguments.since)
     if arguments.until is not None:
-        upto = min(upto, history.last_before(connection, arguments.until))
-    node = None if arguments.node is None else _node(arguments.node, connection)
-    return Filter(after, upto, node, frozenset().union(*arguments.kind), arguments.path)
+        wanted = wanted._replace(until_us=arguments.until)
+    return wanted
+
+
+def _archive(arguments: argparse.Namespace, connection: apsw.Connection) -> Archive | None:
+    if arguments.no_archive:
+        return None
+    recorded = fetch(connection, history.META, (ARCHIVE_PATH,))
+    if arguments.archive:
+        return Archive(str(Path(arguments.archive).absolute()))
+    return Archive(recorded[0][0]) if recorded else None
 
 
 def _node(text: str, connection: apsw.Connection) -> int:

@@ -63,7 +63,8 @@ class Shower:
         mode = event.mode if isinstance(event, Removed) else event.state.mode
         slash = "/" if stat.S_ISDIR(mode) else ""
         start = f"{record.position:>10}  {local_time(record.time_us)}  {KINDS[type(event)]:<9}"
-        return f"{start}  {path}{slash}{_detail(record)}\n"
+        by = f"  by {printable(event.author)}" if event.author else ""
+        return f"{start}  {path}{slash}{_detail(record)}{by}\n"
 
     def json_line(self, record: Record) -> str:
         """Return a line for programs, with everything that the log holds of the event."""

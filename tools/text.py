@@ -1,6 +1,5 @@
 """Text for people: what stands in a terminal or a log line."""
 
-import os
 import time
 import unicodedata
 
@@ -31,8 +30,11 @@ def _is_unfit(character: str) -> bool:
 
 
 def shown_bytes(raw: bytes) -> str:
-    """Return a raw file name or path as `printable` shows it."""
-    return printable(os.fsdecode(raw))
+    """Return a raw file name or path as `printable` shows it; what is no UTF-8 as U+FFFD.
+
+    The feed's `name` has the same sign there, so both can be compared by eye.
+    """
+    return printable(raw.decode("utf-8", "replace"))
 
 
 def print_json(value: object) -> None:

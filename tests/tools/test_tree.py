@@ -43,7 +43,7 @@ def refused(capsys: Capture, *words: str) -> str:
     return capsys.readouterr().err
 
 
-NOW = ["/mnt/media/", r"  caf\udce9  → x\n"]
+NOW = ["/mnt/media/", "  caf\ufffd  → x\\n"]
 
 
 def test_now_what_is_there_is_shown(database: Path, capsys: Capture) -> None:
@@ -60,7 +60,7 @@ def test_now_what_is_there_is_shown(database: Path, capsys: Capture) -> None:
         ("3", ["/mnt/media/", "  old/", "    a.txt  1.5 KiB"]),
         ("5", ["/mnt/media/", "  new/", "    a.txt  1.5 KiB"]),
         ("6", ["/mnt/media/", "  b.txt  1.5 KiB", "  new/"]),
-        ("8", ["/mnt/media/", "  b.txt  7 B", r"  caf\udce9  → x\n", "  new/"]),
+        ("8", ["/mnt/media/", "  b.txt  7 B", "  caf\ufffd  → x\\n", "  new/"]),
         ("2026-03-06T12:00:01Z", ["/mnt/media/", "  old/", "    a.txt  1.5 KiB"]),
         ("2026-03-04", []),
         ("2099-01-01", NOW),

@@ -9,6 +9,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
 from prometheus_client import CollectorRegistry, ProcessCollector
 
+from api.bootstrap import Snapshots
 from api.description import Description
 from api.feed import Feed
 from api.front import Front
@@ -73,10 +74,11 @@ def create_app(
     access = access or Access()
     feed = Feed(dependencies.log, dependencies.readiness, delivery)
     past = PastFace(dependencies.log, feed.refusal)
+    snapshots = Snapshots(dependencies.log)
     registry = _registry(dependencies.operations)
     litestar = Litestar(
         route_handlers=[
-            feed_router(feed, past, dependencies.status),
+            feed_router(feed, past, snapshots, dependencies.status),
             past_router(past),
             *_operations(dependencies.operations, registry),
         ],
@@ -84,7 +86,7 @@ def create_app(
         exception_handlers=dict(HANDLERS),
         logging_config=None,
         state=State({"log_id": feed.log_id}),
-        on_shutdown=[feed.close, past.close],
+        on_shutdown=[feed.close, past.close, snapshots.close],
     )
     names = machine_names() | set(access.host_names)
     guard = Guard(Front(feed, cast("Application", litestar)), names, access.token)

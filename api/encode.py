@@ -28,6 +28,9 @@ _SECOND_MAX = 253_402_300_799  # 9999-12-31T23:59:59, the last
 to_json: Final = msgspec.json.Encoder().encode
 """The one encoder of answers."""
 
+to_lines: Final = msgspec.json.Encoder().encode_lines
+"""Encodes a list as lines of JSON, each with its end."""
+
 
 class _Form(NamedTuple):
     kind: Kind

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from api.status import Readiness, Status
 from eventlog.identifiers import NodeIds
+from projections.bootstrap import Bootstrap, Row
 from projections.changes import Page
 from projections.past import Past
 
@@ -53,6 +54,10 @@ class FeedLog(Protocol):
             cursor: a position, or 0.
             limit: at most so many changes.
         """
+        ...
+
+    def bootstrap_page(self, walk: Bootstrap) -> list[Row]:
+        """Read the next page of a walk through the tree in one read transaction, in a thread."""
         ...
 
     def path(self, number: int) -> bytes | None:

@@ -12,7 +12,9 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 
+from api import bootstrap
 from api.answers import JSON_TYPE, METHODS, Answer, failure, problem
+from api.asgi import Application
 from api.encode import to_json
 from api.feed import Feed
 from api.parameters import ChangesOperation, CursorOperation, StreamOperation
@@ -21,7 +23,7 @@ from api.past_query import Parameters
 from api.past_wire import NotCovered
 from api.ports import AskStatus
 from api.status import Status
-from api.stream import Form, Stream
+from api.stream import Form
 from api.wire import Changes, Cursor, Gone, NodePath, NotReady, Problem, Root
 
 if TYPE_CHECKING:
@@ -57,6 +59,17 @@ _STREAM = ResponseSpec(
         f" `Accept: {Form.LINES.value}` each is a line of JSON, with its name in `event`."
     ),
 )
+_SNAPSHOT = ResponseSpec(
+    str,
+    media_type=bootstrap.CONTENT_TYPE,
+    generate_examples=False,
+    description=(
+        "Lines of JSON: first `log_id` and `cursor`; then changes as in an answer of /changes,"
+        " parents before children, as of that cursor; last `log_id`, `cursor` and `count`, the"
+        " number of changes. An answer without its last line was cut off. To go on, ask /changes"
+        " with the cursor."
+    ),
+)
 _WAITING = {
     503: spec(NotReady | Problem, "As always, or too many clients wait; see Retry-After."),
     **ALWAYS,
@@ -80,11 +93,11 @@ class StreamResponse(Response[Any]):
         stream: the application that answers.
     """
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Application) -> None:
         super().__init__(None)
         self._stream = stream
 
-    def to_asgi_response(self, *_: object, **__: object) -> Stream:  # type: ignore[override]  # ASGI
+    def to_asgi_response(self, *_: object, **__: object) -> Application:  # type: ignore[override]  # ASGI
         """Return what answers."""
         return self._stream
 
@@ -194,12 +207,35 @@ def _change_handlers(feed: Feed) -> list[Any]:
     return [changes, stream]
 
 
-def feed_router(feed: Feed, past: PastFace, ask_status: AskStatus) -> Router:
+def _snapshot(feed: Feed, snapshots: bootstrap.Snapshots) -> HTTPRouteHandler:
+    @get(
+        "/snapshot",
+        operation_id="snapshot",
+        responses={
+            200: _SNAPSHOT,
+            503: spec(NotReady | Problem, "As always, or too many are sent; see Retry-After."),
+            **ALWAYS,
+        },
+        summary="The whole tree at once",
+    )
+    async def snapshot() -> Response[Any]:
+        refusal = feed.refusal()
+        if refusal is not None:
+            return to_response(refusal)
+        return StreamResponse(bootstrap.SnapshotStream(snapshots))
+
+    return snapshot
+
+
+def feed_router(
+    feed: Feed, past: PastFace, snapshots: bootstrap.Snapshots, ask_status: AskStatus
+) -> Router:
     """Return the feed's routes.
 
     Args:
         feed: answers the requests.
         past: answers those about a time.
+        snapshots: answers those for the whole tree.
         ask_status: asked in a thread for every status request.
     """
 
@@ -224,7 +260,8 @@ def feed_router(feed: Feed, past: PastFace, ask_status: AskStatus) -> Router:
     async def status() -> Response[Status]:
         return to_response(Answer(to_json(await asyncio.to_thread(ask_status))))
 
-    handlers = [_cursor(feed, past), *_change_handlers(feed), root, path, status]
+    whole = _snapshot(feed, snapshots)
+    handlers = [_cursor(feed, past), *_change_handlers(feed), whole, root, path, status]
     return Router(PREFIX, route_handlers=handlers, before_request=refuse_options)
 
 

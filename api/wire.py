@@ -104,6 +104,26 @@ class Cursor(msgspec.Struct, gc=False):
     log_id: str
 
 
+class SnapshotBegin(msgspec.Struct, gc=False):
+    """The first line of a snapshot: which log it is of, and as of which cursor."""
+
+    log_id: str
+    cursor: int
+
+
+class SnapshotEnd(msgspec.Struct, gc=False):
+    """The last line of a snapshot, without which it is not whole.
+
+    Attributes:
+        cursor: what to go on from, with /changes.
+        count: how many changes came between the first line and this one.
+    """
+
+    log_id: str
+    cursor: int
+    count: int
+
+
 class Root(Node, gc=False, kw_only=True):
     """The super-root, the virtual parent of all roots."""
 

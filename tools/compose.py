@@ -28,6 +28,7 @@ from eventlog.epochs import is_lost
 from eventlog.events import Content
 from eventlog.identifiers import NodeIds
 from eventlog.log import Log
+from projections.bootstrap import Bootstrap, Row
 from projections.changes import Page, read_page
 from projections.overlay import Overlays
 from projections.past import Past, reading
@@ -105,6 +106,11 @@ class FeedReader:
         """Read the changes after a cursor; any thread may call."""
         with self.connection() as connection:
             return read_page(connection, cursor, limit)
+
+    def bootstrap_page(self, walk: Bootstrap) -> list[Row]:
+        """Read the next page of a walk through the tree; any thread may call."""
+        with self.connection() as connection:
+            return walk.page(connection)
 
     def path(self, number: int) -> bytes | None:
         """Return the absolute path of a live node; only the event loop's thread may call."""

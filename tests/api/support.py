@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import apsw
+
 from api.app import Access, Dependencies, create_app
 from api.asgi import QuickApplication
 from api.connections import Connections
@@ -24,6 +26,7 @@ from eventlog.epochs import Gap, is_lost
 from eventlog.events import Created, Event, Modified, Reason, Record, Removed, State
 from eventlog.identifiers import NodeIds
 from eventlog.wakeup import Wakeup
+from projections.bootstrap import Bootstrap, Row
 from projections.changes import Page
 from projections.overlay import Overlays
 from projections.past import Past
@@ -109,14 +112,21 @@ class MemoryLog:
             return Page(rows[limit - 1][0], has_more=True, rows=rows[:limit])
         return Page(len(events), has_more=False, rows=rows)
 
+    def bootstrap_page(self, walk: Bootstrap) -> list[Row]:
+        with self._stored() as connection:
+            return walk.page(connection)
+
     def path(self, number: int) -> bytes | None:
         return self.paths.get(number)
 
     @contextlib.contextmanager
     def past(self) -> Iterator[Past]:
-        records = [Record(p, node, p * 1_000_000, event) for p, node, event in self.events]
-        with contextlib.closing(holding(records)) as connection:
+        with self._stored() as connection:
             yield Past(connection, Overlays())
+
+    def _stored(self) -> contextlib.closing[apsw.Connection]:
+        records = [Record(p, node, p * 1_000_000, event) for p, node, event in self.events]
+        return contextlib.closing(holding(records))
 
 
 READY = Readiness(ready=True)

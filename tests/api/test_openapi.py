@@ -24,6 +24,7 @@ FEED_PATHS = (
     "/api/v1/cursor",
     "/api/v1/changes",
     "/api/v1/changes/stream",
+    "/api/v1/snapshot",
     "/api/v1/root",
     "/api/v1/nodes/{node_id}/path",
     "/api/v1/nodes/{node_id}",

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventlog.errors import LogError
-from eventlog.events import Created, Record
+from eventlog.events import Created, Modified, Moved, Record
 from projections.frames import SnapshotError
 from projections.from_snapshot import filling
 from projections.replay import compare, rebuild, table_rows
@@ -23,21 +23,37 @@ RECORDS = [
 ]
 
 
-@given(strategies.histories(longest=40), st.integers(0, 40), st.integers(0, 40), st.integers(0, 40))
+PERCENT = st.integers(0, 100)
+
+
+@given(strategies.histories(longest=60), PERCENT, PERCENT, PERCENT)
 def test_it_is_equal_to_a_replay_whatever_was_compacted(
-    records: list[Record], taken: int, before: int, after: int
+    records: list[Record], taken_percent: int, before_percent: int, after_percent: int
 ) -> None:
+    taken = len(records) * taken_percent // 100
     connection = log_of(records[:taken])
-    merge(connection, min(before, taken))
+    merge(connection, taken * before_percent // 100)
     with TemporaryDirectory() as folder, snapshot_of(connection, Path(folder, "a")) as file:
         store(connection, records[taken:])
-        merge(connection, after)
+        merge(connection, len(records) * after_percent // 100)
         expected = table_rows(connection)
         assert compare(connection, fill=filling(file)).different == 0
         connection.execute("delete from nodes")
         rebuild(connection, fill=filling(file))
         assert table_rows(connection) == expected
         assert compare(connection).different == 0
+
+
+def test_a_move_that_was_compacted_away_after_the_snapshot_is_not_forgotten(tmp_path: Path) -> None:
+    """What is left of it is a change in place: folded over the snapshot, it would not move."""
+    connection = log_of(RECORDS)
+    with snapshot_of(connection, tmp_path / "a") as file:
+        moved = file_state(b"new", parent=1, ino=3)
+        store(connection, [Record(9, 3, 0, Moved("", moved, 1, b"f3"))])
+        store(connection, [Record(10, 3, 0, Modified("", moved))])
+        merge(connection, 10)
+        rebuild(connection, fill=filling(file))
+        assert compare(connection).differences == []
 
 
 def test_it_folds_only_what_came_after(tmp_path: Path) -> None:

@@ -125,10 +125,16 @@ def call(
         NotRunningError: no server runs there.
         CommandFailedError: the server could not do it.
     """
-    with _connected(database) as stream:
+    with (
+        _connected(database) as stream,
+        # A server that is killed meanwhile resets the connection.
+        contextlib.suppress(ConnectionError),
+    ):
         stream.write(msgspec.json.encode(Request(command, arguments)) + b"\n")
         stream.flush()
         for line in stream:
+            if not line.endswith(b"\n"):
+                break
             reply = msgspec.json.decode(line, type=Reply)
             if reply.step is not None and report is not None:
                 report(reply.step)

@@ -2,10 +2,13 @@
 
 import datetime as dt
 import random
+from collections.abc import Callable
 
+from api.stream import EVENT_PAGE
 from tests.convergence.disk import Entry, Picture
 from tools.client.connection import FeedClient
 from tools.client.errors import ClientError, UnavailableError
+from tools.client.following import Following, Pace
 from tools.client.mirror import Mirror, settled, trail
 from tools.client.wire import Node, Page
 
@@ -124,6 +127,52 @@ class Client:
         if way is None:
             raise FeedError(f"node {node.id} ({node.name!r}) hangs from no root")
         return b"/".join([tops[way[0].name], *(each.raw_name for each in way[1:])])
+
+
+class Told(Client):
+    """Somebody who is told of news: by long polls or by streams.
+
+    Args:
+        seed: of its random page sizes.
+        stream: by streams.
+    """
+
+    def __init__(self, seed: int, *, stream: bool) -> None:
+        super().__init__(seed)
+        self._pace = Pace(
+            wait_seconds=self._random.choice([0.1, 1, 5]),
+            interval_seconds=0.01,
+            max_size=self._random.choice([1, 7, 1000]),
+            stream=stream,
+        )
+
+    def follow(self, url: str, on_page: Callable[[Page], bool]) -> None:
+        """Fold pages until the server is away.
+
+        Args:
+            url: where the server is now.
+            on_page: called after each page; says whether to go on.
+
+        Raises:
+            FeedError: the feed broke a promise.
+        """
+        feed = FeedClient(url)
+        try:
+            for page in Following(feed, self._pace, on_trouble=_leave).pages(self.mirror.position):
+                self._fold(page, max(self._pace.max_size, EVENT_PAGE))
+                if not on_page(page):
+                    return
+        except UnavailableError as error:
+            if error.status not in AWAY:
+                raise FeedError(f"after {self.mirror.position}: {error}") from error
+        except ClientError as error:
+            raise FeedError(f"after {self.mirror.position}: {error}") from error
+        finally:
+            feed.close()
+
+
+def _leave(error: UnavailableError) -> None:
+    raise error
 
 
 def _entry(node: Node) -> Entry:

@@ -1,6 +1,7 @@
 """A real server, real directories, clients, and a seed that says what happens to them."""
 
 import contextlib
+import functools
 import itertools
 import os
 import random
@@ -13,11 +14,14 @@ from eventlog import check
 from eventlog.connection import open_reader
 from projections.replay import compare
 from projections.tree import Tree
-from tests.convergence.client import Client, FeedError
+from tests.convergence.client import Client, FeedError, Told
 from tests.convergence.disk import Picture, differences, picture
 from tests.convergence.operations import History
 from tests.convergence.table import OrphanError, table_picture
 from tests.serving import DEADLINE_SECONDS, Server, wait_until
+from tools import control
+from tools.client.wire import Page
+from tools.control import CommandFailedError, NotRunningError
 
 HISTORIES = 5
 """Histories that follow each other in one world, each ended by a comparison of everything."""
@@ -57,24 +61,32 @@ class World:
         self._random = random.Random(seed)  # noqa: S311 - what happens must be repeatable
         self._follower = Client(seed)
         self._visitor = Client(seed + 1)
+        self._told = {
+            "a long poller": Told(seed, stream=False),
+            "a stream": Told(seed, stream=True),
+        }
         self._past: list[Client] = []
         self._linked = False
         self._ending = threading.Event()
         self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._follow)
+        works = [self._follow, self._maintain]
+        works += [functools.partial(self._be_told, told) for told in self._told.values()]
+        self._threads = [threading.Thread(target=self._failing, args=(work,)) for work in works]
 
     @contextlib.contextmanager
     def living(self) -> Iterator[None]:
-        """Have the follower follow; in the end, stop the server if it still runs."""
-        self._thread.start()
+        """Have the followers follow; in the end, stop the server if it still runs."""
+        for thread in self._threads:
+            thread.start()
         try:
             yield
         finally:
             self._ending.set()
-            self._thread.join()
             if self.server.running:
                 self.server.resume()
                 self.server.kill()
+            for thread in self._threads:
+                thread.join()
 
     def live(self, seed: int) -> None:
         """Let one history happen, then wait until everybody sees what is on the disk.
@@ -163,6 +175,13 @@ class World:
 
     # Clients.
 
+    def _failing(self, work: Callable[[], None]) -> None:
+        """Do something on a thread; what goes wrong is told by the main thread."""
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - as said
+            self._failure = error
+
     def _follow(self) -> None:
         """Poll all the time, with pauses, through everything."""
         dice = random.Random(self._random.random())  # noqa: S311 - what happens must be repeatable
@@ -173,10 +192,26 @@ class World:
                 if dice.random() < 0.1:
                     self._follower.disconnect()
                 self._ending.wait(dice.choice([0, 0, 0.01, 0.1]))
-        except BaseException as error:  # noqa: BLE001 - told by the main thread
-            self._failure = error
         finally:
             self._follower.disconnect()
+
+    def _be_told(self, told: Told) -> None:
+        """Wait for news all the time, through everything."""
+
+        def on_page(page: Page) -> bool:
+            if not page.has_more:
+                check_places(told)
+            return not self._ending.is_set()
+
+        while not self._ending.wait(0.01):
+            if self.server.url:
+                told.follow(self.server.url, on_page)
+
+    def _maintain(self) -> None:
+        """Compact the log down to each node's last event, and so take snapshots, all the time."""
+        while not self._ending.wait(0.2):
+            with contextlib.suppress(NotRunningError, CommandFailedError):
+                control.call(str(self._database), "compact", {"history_days": 0})
 
     def _visit(self) -> None:
         """Have the visitor read a little or all, and remember what it knew then."""
@@ -214,9 +249,14 @@ class World:
             "a fresh client": lambda: self._seen_by(Client(0)),
             "a client of old": lambda: self._seen_by(returning),
             "the visitor": lambda: self._seen_by(self._visitor),
-            "the follower": lambda: self._follower.copy().picture(self._tops),
         }
+        followers = {"the follower": self._follower, **self._told}
+        for who, follower in followers.items():
+            views[who] = functools.partial(self._known_to, follower)
         return {who: unlike for who, view in views.items() if (unlike := _unlike(truth, view))}
+
+    def _known_to(self, follower: Client) -> Picture:
+        return follower.copy().picture(self._tops)
 
     def _seen_by(self, client: Client) -> Picture:
         try:

@@ -2,6 +2,7 @@ import asyncio
 import contextlib
 import socket
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -193,3 +194,24 @@ def test_a_client_that_goes_away_does_not_stop_the_command(tmp_path: Path) -> No
             await asyncio.wait_for(ended.wait(), 30)
 
     asyncio.run(left_alone())
+
+
+@pytest.mark.parametrize("said", [b"", b'{"ok":tr'])
+def test_a_server_that_is_killed_meanwhile_is_one_line(tmp_path: Path, said: bytes) -> None:
+    database = str(tmp_path / "log.db")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(control.socket_path(database))
+        listener.listen()
+
+        def be_killed() -> None:
+            connection, _ = listener.accept()
+            # What is unread when it closes resets the connection.
+            connection.recv(1)
+            connection.sendall(said)
+            connection.close()
+
+        server = threading.Thread(target=be_killed)
+        server.start()
+        with pytest.raises(CommandFailedError, match="the server ended before compact was done"):
+            control.call(database, "compact", {})
+        server.join()

@@ -12,6 +12,10 @@ from eventlog.clock import SystemClock
 from tests.tools.receiver_server import Inbox, receiving
 from tests.tools.server_process import Server, eventually, running
 from tools import cli
+from tools.client.connection import FeedClient
+from tools.client.following import Following
+from tools.client.mirror import Mirror
+from tools.client.wire import START
 
 Capture = pytest.CaptureFixture[str]
 
@@ -194,3 +198,29 @@ def test_a_webhook_is_called_when_something_has_changed(tmp_path: Path, media: P
     assert heads == sorted(set(heads))
     assert len(heads) >= 2
     assert "secret-path" not in log_file.read_text()
+
+
+def test_a_client_is_told_through_a_stream(server: Server, media: Path) -> None:
+    client = FeedClient(server.url)
+    pages = Following(client).pages(START)
+    mirror = Mirror()
+
+    def names() -> set[str]:
+        return {node.name for node in mirror.nodes.values()}
+
+    while not mirror.is_whole:
+        mirror.apply(next(pages))
+    mirror.apply(next(pages))
+    parts = urlsplit(server.url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
+    connection.request("GET", "/metrics")
+    assert b"\nnasfeed_streams_open 1.0\n" in connection.getresponse().read()
+    connection.close()
+    (media / "new").write_text("x")
+    while "new" not in names():
+        mirror.apply(next(pages))
+    (media / "new").unlink()
+    while "new" in names():
+        mirror.apply(next(pages))
+    pages.close()
+    client.close()

@@ -7,7 +7,7 @@ may restart, be away for days, lose its log, or refuse a cursor.
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import NamedTuple, TypeVar
 
 from tools.client.backoff import Backoff
@@ -73,7 +73,7 @@ class Following:
         self._streams = self._pace.stream
         self._stream_backoff = Backoff()
 
-    def pages(self, start: Position) -> Iterator[Page]:
+    def pages(self, start: Position) -> Generator[Page]:
         """Yield pages without end, each to be applied before the next is taken.
 
         A page without `has_more` says that all there was has come. Such pages come again and again,

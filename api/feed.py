@@ -194,6 +194,8 @@ class Feed:
         # and a client may hold a cursor from just that moment.
         if page.cursor < asked.cursor:
             return Reading(self._gone("cursor_ahead", page.cursor))
+        if 0 < asked.cursor < page.floor:  # likewise: a squash may have begun to drop removals
+            return Reading(self._gone("cursor_expired", page.cursor))
         log = self._log
         body = page_json(page.cursor, page.rows, log.log_id, log.ids, has_more=page.has_more)
         return Reading(Answer(body), page.cursor, page.has_more, not page.rows)

@@ -11,6 +11,7 @@ PAGE = (
     " where n.position > ? and (n.parent is not null or n.number <= ?)"
     " order by n.position limit ?"
 )
+FLOOR = "select value from meta where key = 'floor'"
 HEAD = "select seq from sqlite_sequence where name = 'events'"
 
 
@@ -21,11 +22,14 @@ class Page(NamedTuple):
         cursor: where the next page begins; the head of the log when `has_more` is False.
         has_more: whether there is a next page now.
         rows: position, node number and record of each change, in order of position.
+        floor: of the log at the moment that the page shows. For a cursor below it, other than 0,
+            the page is worth nothing: removals may be missing.
     """
 
     cursor: int
     has_more: bool
     rows: list[tuple[int, int, bytes]]
+    floor: int = 0
 
 
 def read_page(connection: apsw.Connection, cursor: int, limit: int) -> Page:
@@ -45,7 +49,9 @@ def read_page(connection: apsw.Connection, cursor: int, limit: int) -> Page:
     with connection:
         rows = fetch(connection, PAGE, (cursor, cursor, limit + 1))
         head = fetch(connection, HEAD)
+        stored = fetch(connection, FLOOR)
+    floor = int(stored[0][0]) if stored else 0
     if len(rows) > limit:
         del rows[limit:]
-        return Page(cursor=rows[-1][0], has_more=True, rows=rows)
-    return Page(cursor=head[0][0] if head else 0, has_more=False, rows=rows)
+        return Page(cursor=rows[-1][0], has_more=True, rows=rows, floor=floor)
+    return Page(cursor=head[0][0] if head else 0, has_more=False, rows=rows, floor=floor)

@@ -41,6 +41,7 @@ COMMANDS = {
     "restore": Command("tools.restore", "put a backup or a snapshot in the place of the log"),
     "rehash": Command("tools.rehash", "compute the hashes that a first scan left out"),
     "compact": Command("tools.compact", "drop what is older than the history window"),
+    "squash": Command("tools.squash", "forget all that is gone; clients far behind begin anew"),
     "confirm-removal": Command("tools.confirm_removal", "believe that an emptied disk is empty"),
 }
 

@@ -9,8 +9,10 @@ import msgspec
 
 from eventlog.archive import Archive
 from eventlog.clock import Clock
-from eventlog.compaction import DAY_US, Compactor, Options, Report, Result
+from eventlog.compaction import DAY_US, Compactor, Options, Report, Result, no_report
 from eventlog.log import Log
+from eventlog.pace import Pace
+from projections.squash import Squashed, finish, squash
 from tools import control
 from tools.control import Arguments, Handler
 from tools.progress import Step
@@ -34,7 +36,7 @@ def window_us(history_days: float) -> int:
 
 
 class Maintenance:
-    """Compacts the log of a server, or of a command that has it to itself.
+    """Compacts and squashes the log of a server, or of a command that has it to itself.
 
     Args:
         log: the open log.
@@ -52,6 +54,8 @@ class Maintenance:
         archive: str | None,
         before: Callable[[int], object] = lambda _upto: None,
     ) -> None:
+        self._log = log
+        self._clock = clock
         kept = None if archive is None else Archive(archive)
         self.compactor = Compactor(log, Options(window_us(history_days), kept, before), clock)
 
@@ -61,10 +65,26 @@ class Maintenance:
 
     def commands(self) -> Mapping[str, Handler]:
         """Return what can be asked of a running server."""
-        return {"compact": self._compact_asked}
+        return {"compact": self._compact_asked, "squash": self._squash_asked}
+
+    def squash(
+        self, stop: threading.Event, rest: float = 0.0, report: Report = no_report
+    ) -> Squashed:
+        """Squash the log; see `projections.squash`."""
+        return squash(self._log, self.compactor, self._pace(stop, rest), report)
+
+    def _pace(self, stop: threading.Event, rest: float) -> Pace:
+        return Pace(self._log, self._clock, stop, rest)
 
     def _compact(self, stop: threading.Event) -> Result:
+        finish(self._log, self.compactor, self._pace(stop, BACKGROUND_REST))
         return self.compactor.run(stop, BACKGROUND_REST)
+
+    async def _squash_asked(self, _: Arguments, report: control.Report) -> dict[str, Any]:
+        def work(stop: threading.Event, told: Report) -> Squashed:
+            return self.squash(stop, ASKED_REST, told)
+
+        return await _in_thread(work, "squashing", "nodes", report)
 
     async def _compact_asked(self, arguments: Arguments, report: control.Report) -> dict[str, Any]:
         days = arguments.get("history_days")
@@ -73,17 +93,17 @@ class Maintenance:
         def compact(stop: threading.Event, told: Report) -> Result:
             return self.compactor.run(stop, ASKED_REST, told, window)
 
-        return await _in_thread(compact, "compacting", report)
+        return await _in_thread(compact, "compacting", "positions", report)
 
 
 async def _in_thread(
-    work: Callable[[threading.Event, Report], T], what: str, report: control.Report
+    work: Callable[[threading.Event, Report], T], what: str, unit: str, report: control.Report
 ) -> dict[str, Any]:
     """Do work in a thread; when the server stops meanwhile, it is told and ends soon."""
     loop, stop = asyncio.get_running_loop(), threading.Event()
 
     def told(done: int, of: int) -> None:
-        loop.call_soon_threadsafe(report, Step(what, "positions", done, of))
+        loop.call_soon_threadsafe(report, Step(what, unit, done, of))
 
     try:
         result = await asyncio.to_thread(work, stop, told)

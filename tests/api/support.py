@@ -67,6 +67,7 @@ class MemoryLog:
         self.events: list[tuple[int, int, Event]] = []
         self.paths: dict[int, bytes] = {}
         self.first = 0
+        self.first_of_page = 0
         self.behind = 0
         self.gaps: list[Gap] = []
         self.wakeup = Wakeup()
@@ -109,8 +110,10 @@ class MemoryLog:
             and not (isinstance(event, Removed) and node > cursor)
         ]
         if len(rows) > limit:
-            return Page(rows[limit - 1][0], has_more=True, rows=rows[:limit])
-        return Page(len(events), has_more=False, rows=rows)
+            page = Page(rows[limit - 1][0], has_more=True, rows=rows[:limit])
+        else:
+            page = Page(len(events), has_more=False, rows=rows)
+        return page._replace(floor=self.first_of_page)
 
     def bootstrap_page(self, walk: Bootstrap) -> list[Row]:
         with self._stored() as connection:

@@ -53,7 +53,7 @@ def test_a_drain_sends_each_node_at_most_once(records: list[Record], limit: int)
 
 
 def test_an_empty_log_has_an_empty_page() -> None:
-    assert read_page(empty(), 0, 10) == (0, False, [])
+    assert read_page(empty(), 0, 10) == (0, False, [], 0)
 
 
 def test_the_last_page_ends_at_the_head_though_its_last_change_is_older() -> None:

@@ -1,6 +1,7 @@
 """Nodes, children and histories, now and as of any position that the log remembers."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -12,13 +13,17 @@ from api.past_query import At, Parameters, QueryError
 from api.ports import FeedLog
 from api.wire import Cursor
 from eventlog.events import SUPER_ROOT
+from projections.frames import SnapshotError
 from projections.overlay import Key
-from projections.past import Past, PastTree, UncoveredError, is_directory, is_gone
+from projections.past import Past, UncoveredError, Why
+from projections.past_tree import PastTree, is_directory, is_gone
 
 READERS: Final = 2
 """Threads for questions about now, which take microseconds to milliseconds."""
 
 _UNKNOWN: Final = "there is no node with this id"
+
+_log = logging.getLogger(__name__)
 
 Work = Callable[[Past], Answer]
 
@@ -133,11 +138,14 @@ class PastFace:
                 return work(past)
         except UncoveredError as error:
             return Answer(to_json(self._say.not_covered(error)), 410)
+        except SnapshotError as error:
+            _log.error("%s", error)
+            return self._refuse(500, "snapshot_damaged", "the snapshot of that time is damaged")
 
     def _cursor(self, past: Past, time_us: int) -> Answer:
         position = past.last_before(time_us)
         if 0 < position < self._log.floor():
-            raise UncoveredError(past.coverage, is_ahead=False)
+            raise UncoveredError(Why.FORGOTTEN, past.coverage)
         return Answer(to_json(Cursor(position, self._log.log_id)))
 
     def _node(self, tree: PastTree, node_id: str) -> Answer:

@@ -20,7 +20,8 @@ from api.wire import Change, Node, Update
 from eventlog.events import Created, Described, Modified, Moved, Removed
 from eventlog.identifiers import NodeIds
 from projections.overlay import Stored
-from projections.past import Past, PastTree, UncoveredError
+from projections.past import Past, UncoveredError, Why
+from projections.past_tree import PastTree
 
 _KINDS: Final[dict[type, EventKind]] = {
     Created: "created",
@@ -28,6 +29,12 @@ _KINDS: Final[dict[type, EventKind]] = {
     Moved: "moved",
     Described: "described",
     Removed: "removed",
+}
+
+_DETAILS: Final = {
+    Why.AHEAD: "the log ends at position {head}",
+    Why.LOST: "this position was lost when the log was restored",
+    Why.FORGOTTEN: "what can be shown begins at position {earliest} ({since})",
 }
 
 
@@ -121,12 +128,8 @@ class PastAnswers:
         earliest, earliest_us, head = error.coverage
         since = iso_time(earliest_us * 1000) if earliest_us else ""
         return NotCovered(
-            error="position_ahead" if error.is_ahead else "before_history",
-            detail=(
-                f"the log ends at position {head}"
-                if error.is_ahead
-                else f"the log remembers every state from position {earliest} ({since}) on"
-            ),
+            error=error.why.value,
+            detail=_DETAILS[error.why].format(head=head, earliest=earliest, since=since),
             log_id=self._log_id,
             earliest=earliest,
             earliest_time=since,

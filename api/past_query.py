@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 from api.query import CURSOR_MAX, page_limit
 from projections.overlay import Key
-from projections.past import FIRST
+from projections.past_tree import FIRST
 
 _POSITION = re.compile(rb"0|[1-9][0-9]{0,18}")
 # RFC 3339, 5.6. A plus that was not encoded has become a space.

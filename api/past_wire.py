@@ -123,10 +123,10 @@ class NodeHistory(msgspec.Struct, gc=False):
 
 
 class NotCovered(msgspec.Struct):
-    """The log does not go back so far, or not yet so far ahead.
+    """Neither the log nor its snapshots go back so far, or the log not yet so far ahead.
 
     Attributes:
-        error: before_history or position_ahead.
+        error: before_history, position_ahead, or position_lost by a restore.
         detail: a line for people.
         earliest: the first position that can be asked for.
         earliest_time: when that was; "" when it is the beginning.

@@ -1,50 +1,36 @@
-"""What was: any node, directory and path as of a position, read from the log.
+"""What was: any node, directory and path as of a position or a time.
 
 The state of a node as of a position is its last event up to there. Compaction keeps the last event
-of each node up to `merged`; so what the log says is exact from there on, and nothing is said of
-what lies below it.
+of each node up to `merged`, so from there on the log says exactly what was. Before that there are
+the snapshots: the newest one that is not later than what is asked for is shown in its place.
 """
 
-import heapq
-import stat
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from itertools import islice
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from enum import StrEnum
 from typing import NamedTuple
 
 import apsw
 
 from eventlog import history
+from eventlog.compaction import MERGED
 from eventlog.connection import fetch
-from eventlog.events import SUPER_ROOT, Event, Moved, Removed
-from projections.overlay import Key, Overlays, Stored
+from eventlog.epochs import is_lost
+from eventlog.events import Moved
+from projections.overlay import Overlays, Stored
+from projections.past_tree import LogTree, PastTree, last_event, path_in_log
+from projections.snapshot import Header
+from projections.snapshot_file import SnapshotFile
+from projections.snapshot_store import SnapshotStore, line
+from projections.snapshot_tree import SnapshotTree
 
-LAST = (
-    "select position, node, time_us, record from events"
-    " where node = ? and position <= ? order by position desc limit 1"
-)
 OF_NODE = (
     "select position, node, time_us, record from events"
     " where node = ? and position > ? order by position limit ?"
 )
-CHILDREN = (
-    "select e.position, e.node, e.time_us, e.record"
-    " from nodes n join events e on e.position = n.position"
-    " where n.parent = ?1 and n.name >= ?2 and (n.name > ?2 or n.number > ?3) and n.position <= ?4"
-    " order by n.name, n.number limit ?5"
-)
 TIME = "select time_us from events where position >= ? order by position limit 1"
 TIME_UPTO = "select time_us from events where position <= ? order by position desc limit 1"
-COVERAGE = "select key, value from meta where key in ('merged', 'floor')"
-
-FIRST: Key = (b"", 0)
-"""What comes before all children of a directory."""
-
-_ROOTS = 100
-"""Roots read at a time."""
-
-_DEPTH_MAX = 10_000
-"""A longer chain of directories goes in a circle; Linux opens no path this deep."""
+FACT = "select value from meta where key = ?"
 
 
 class Coverage(NamedTuple):
@@ -61,140 +47,79 @@ class Coverage(NamedTuple):
     head: int
 
 
+class Why(StrEnum):
+    """Why a position cannot be answered."""
+
+    AHEAD = "position_ahead"
+    """It has not come yet."""
+    LOST = "position_lost"
+    """It was given, if ever, by a log that a restore replaced."""
+    FORGOTTEN = "before_history"
+    """Neither log nor snapshots go back so far."""
+
+
 class UncoveredError(Exception):
-    """The past is asked for at a place of which nothing is known, or that has not come yet.
+    """The past is asked for at a position of which nothing is known.
 
     Attributes:
+        why: the reason.
         coverage: what could be answered.
-        is_ahead: whether the position lies beyond the head.
     """
 
-    def __init__(self, coverage: Coverage, *, is_ahead: bool) -> None:
-        super().__init__("ahead of the log" if is_ahead else "before what the log remembers")
+    def __init__(self, why: Why, coverage: Coverage) -> None:
+        super().__init__(why.value)
+        self.why = why
         self.coverage = coverage
-        self.is_ahead = is_ahead
-
-
-class PastTree:
-    """The tree as of one position.
-
-    Args:
-        connection: in a read transaction.
-        position: as of which; covered.
-        covered: by the log, in that transaction.
-        overlays: kept between questions.
-
-    Attributes:
-        position: as of which.
-        exact: the answers are those of this very position.
-    """
-
-    exact = True
-
-    def __init__(
-        self, connection: apsw.Connection, position: int, covered: Coverage, overlays: Overlays
-    ) -> None:
-        self.position = position
-        self._connection = connection
-        self._covered = covered
-        self._overlays = overlays
-
-    def last(self, number: int) -> Stored | None:
-        """Return the last event of a node, perhaps its tombstone; None when it was not made yet.
-
-        Costs one lookup in an index.
-        """
-        return _last(self._connection, number, self.position)
-
-    def children(self, parent: int, after: Key = FIRST, limit: int = 1) -> list[Stored]:
-        """Return a page of the nodes in a directory, in order of raw name and number.
-
-        Costs the page, a step over each child that has changed since, and what an `Overlay` costs.
-        As of the head it costs the page.
-
-        Args:
-            parent: number of the directory; `SUPER_ROOT` gives the roots.
-            after: only what comes after it; for the next page the key of the last.
-            limit: at most so many.
-        """
-        bindings = (parent, *after, self.position, limit)
-        stayed = [Stored(*row) for row in fetch(self._connection, CHILDREN, bindings)]
-        if self.position == self._covered.head:
-            return stayed
-        with self._overlays.of(self.position, self._connection) as overlay:
-            changed = overlay.children(self._connection, parent, after, limit)
-        return list(islice(heapq.merge(stayed, changed, key=lambda stored: stored.key), limit))
-
-    def roots(self) -> Iterator[Stored]:
-        """Yield all roots; costs as `children`."""
-        after = FIRST
-        while page := self.children(SUPER_ROOT, after, _ROOTS):
-            yield from page
-            after = page[-1].key
-
-    def child(self, parent: int, name: bytes) -> Stored | None:
-        """Return the node at a place, or None; costs as `children`."""
-        found = self.children(parent, (name, 0), 1)
-        return found[0] if found and found[0].key[0] == name else None
-
-    def path(self, stored: Stored) -> bytes | None:
-        """Return the absolute path of a node, or of a tombstone, where the node last was.
-
-        Costs one lookup in an index for each directory above it.
-
-        Args:
-            stored: an event of this tree.
-
-        Returns:
-            The path; None when it hangs from no root.
-        """
-        if not is_gone(stored.event):
-            return path(self._connection, stored, self.position)
-        # Those above a tombstone may be gone as well now. They were there when it was made, unless
-        # that was merged: then only their last places are known.
-        return path(self._connection, stored, max(stored.position, self._covered.earliest))
-
-    def resolve(self, wanted: bytes) -> Stored | None:
-        """Return the node at an absolute path, or None; costs as `children` for each directory."""
-        for root in self.roots():
-            top = _target(root.event).rstrip(b"/")
-            if wanted.rstrip(b"/") == top or wanted.startswith(top + b"/"):
-                found = self._descend(root, wanted[len(top) :].split(b"/"))
-                if found is not None:
-                    return found
-        return None
-
-    def _descend(self, stored: Stored, names: Iterable[bytes]) -> Stored | None:
-        found: Stored | None = stored
-        for name in filter(None, names):
-            if found is None:
-                return None
-            found = self.child(found.node, name)
-        return found
 
 
 class Past:
-    """What can be asked of the past, within one read transaction: see `reading`."""
+    """What can be asked of the past, within one read transaction: see `reading`.
 
-    def __init__(self, connection: apsw.Connection, overlays: Overlays) -> None:
+    Args:
+        connection: in that transaction.
+        overlays: kept between questions.
+        store: the log's snapshots, or None.
+        files: closes the snapshots that were opened.
+
+    Attributes:
+        coverage: of the log alone.
+    """
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        overlays: Overlays,
+        store: SnapshotStore | None,
+        files: ExitStack,
+    ) -> None:
         self._connection = connection
         self._overlays = overlays
-        self.coverage = coverage(connection)
+        self._store = store
+        self._files = files
+        self._line = line(connection)
+        self.coverage = self._coverage()
 
     def now(self) -> PastTree:
         """Return the tree as of the head."""
-        return self._tree(self.coverage.head)
+        return self._in_log(self.coverage.head)
 
     def at(self, position: int) -> PastTree:
         """Return the tree as of a position.
 
         Raises:
-            UncoveredError: it is ahead of the log, or below what the log remembers.
+            UncoveredError: nothing is known of it.
+            LogError: the snapshots cannot be read.
         """
-        is_ahead = position > self.coverage.head
-        if is_ahead or position < self.coverage.earliest:
-            raise UncoveredError(self.coverage, is_ahead=is_ahead)
-        return self._tree(position)
+        if position > self.coverage.head:
+            raise UncoveredError(Why.AHEAD, self.coverage)
+        if is_lost(position, self._line.gaps):
+            raise UncoveredError(Why.LOST, self.coverage)
+        if position >= self.coverage.earliest or position == 0:  # every log began empty
+            return self._in_log(position)
+        return self._in_snapshot(
+            lambda header: header.position <= position,
+            lambda header: header.position == position,
+        )
 
     def before(self, time_us: int) -> PastTree:
         """Return the tree as it was before a time; of a time to come, as of the head.
@@ -203,9 +128,14 @@ class Past:
             time_us: microseconds since 1970 UTC.
 
         Raises:
-            UncoveredError: the log no longer remembers it.
+            UncoveredError: nothing is known of it.
+            LogError: the snapshots cannot be read.
         """
-        return self.at(self.last_before(time_us))
+        position = self.last_before(time_us)
+        if position >= self.coverage.earliest:
+            return self._in_log(position)
+        # What was appended between the snapshot and then may have been merged: never exact.
+        return self._in_snapshot(lambda header: header.newest_us < time_us, lambda _: False)
 
     def last_before(self, time_us: int) -> int:
         """Return the last position that was appended before a time, of those that are still there.
@@ -216,7 +146,10 @@ class Past:
         return history.last_before(self._connection, time_us)
 
     def time_us(self, position: int) -> int:
-        """Return when the log had grown to a position, microseconds since 1970 UTC; 0 for never."""
+        """Return when the log had grown to a position, microseconds since 1970 UTC; 0 for never.
+
+        Of a merged position it is the time of the last event before it that is left.
+        """
         rows = fetch(self._connection, TIME_UPTO, (position,))
         return int(rows[0][0]) if rows else 0
 
@@ -232,7 +165,8 @@ class Past:
 
     def path_then(self, stored: Stored) -> bytes | None:
         """Return the path of a node right after an event; of a merged one, where it was later."""
-        return path(self._connection, stored, max(stored.position, self.coverage.earliest))
+        position = max(stored.position, self.coverage.earliest)
+        return path_in_log(self._connection, stored, position)
 
     def path_before(self, moved: Stored) -> bytes | None:
         """Return the path that a moved node had before; None when that is no longer known.
@@ -240,95 +174,53 @@ class Past:
         Args:
             moved: the event of the move.
         """
-        event, position = moved.event, moved.position - 1
-        if not isinstance(event, Moved) or position < self.coverage.earliest:
+        position = moved.position - 1
+        if not isinstance(moved.event, Moved) or position < self.coverage.earliest:
             return None
-        before = _last(self._connection, moved.node, position)
-        return None if before is None else path(self._connection, before, position)
+        before = last_event(self._connection, moved.node, position)
+        return None if before is None else path_in_log(self._connection, before, position)
 
-    def _tree(self, position: int) -> PastTree:
-        return PastTree(self._connection, position, self.coverage, self._overlays)
+    def _in_log(self, position: int) -> PastTree:
+        covered = self.coverage
+        return LogTree(self._connection, position, covered.head, covered.earliest, self._overlays)
+
+    def _in_snapshot(
+        self, fits: Callable[[Header], bool], is_exact: Callable[[Header], bool]
+    ) -> PastTree:
+        """Return the tree of the newest snapshot that fits."""
+        earliest = self.coverage
+        for listed in self._store.usable(self._line) if self._store else ():
+            header = listed.header
+            if header is None or header.position > self.coverage.earliest:
+                continue
+            if fits(header):
+                file = self._files.enter_context(SnapshotFile(listed.path))
+                return SnapshotTree(self._connection, file, exact=is_exact(header))
+            earliest = Coverage(header.position, header.newest_us, earliest.head)
+        raise UncoveredError(Why.FORGOTTEN, earliest)
+
+    def _coverage(self) -> Coverage:
+        """Return what the log alone can answer.
+
+        `merged`, written by compaction, is the position up to which only the last event of each
+        node is left. A squash leaves nothing up to the `floor`.
+        """
+        merged = fetch(self._connection, FACT, (MERGED,))
+        earliest = max(int(merged[0][0]) if merged else 0, self._line.floor)
+        times = fetch(self._connection, TIME, (earliest,)) if earliest else []
+        return Coverage(earliest, times[0][0] if times else 0, self._line.head)
 
 
 @contextmanager
-def reading(connection: apsw.Connection, overlays: Overlays) -> Iterator[Past]:
+def reading(
+    connection: apsw.Connection, overlays: Overlays, store: SnapshotStore | None = None
+) -> Iterator[Past]:
     """Ask within one read transaction, so that all answers are of the same moment.
 
     Args:
         connection: a reader's; a server's write-ahead log cannot be cut meanwhile.
         overlays: kept between questions.
+        store: the log's snapshots, or None.
     """
-    with connection:
-        yield Past(connection, overlays)
-
-
-def coverage(connection: apsw.Connection) -> Coverage:
-    """Return which positions can be answered.
-
-    `merged`, written by compaction, is the position up to which only the last event of each node
-    is left. A squash leaves nothing up to the `floor`.
-    """
-    meta = {key: int(value) for key, value in fetch(connection, COVERAGE)}
-    earliest = max(meta.get("merged", 0), meta.get("floor", 0))
-    times = fetch(connection, TIME, (earliest,)) if earliest else []
-    return Coverage(earliest, times[0][0] if times else 0, history.head(connection))
-
-
-def place(event: Event) -> tuple[int, bytes]:
-    """Return the parent's number and the name that a node has after an event, or last had."""
-    if isinstance(event, Removed):
-        return event.parent, event.name
-    return event.state.parent, event.state.name
-
-
-def is_gone(event: Event) -> bool:
-    """Say whether a node is gone after an event."""
-    return isinstance(event, Removed)
-
-
-def is_directory(event: Event) -> bool:
-    """Say whether a node is a directory after an event, or was one."""
-    return stat.S_ISDIR(event.mode if isinstance(event, Removed) else event.state.mode)
-
-
-def path(connection: apsw.Connection, stored: Stored, position: int) -> bytes | None:
-    """Return where an event left its node, by the names that those above it had at a position.
-
-    Args:
-        connection: a reader's.
-        stored: the event.
-        position: as of which.
-
-    Returns:
-        The path; None when the node hangs from no root.
-    """
-    names: list[bytes] = []
-    found: Stored | None = stored
-    gone = is_gone(stored.event)
-    for _ in range(_DEPTH_MAX):
-        if found is None or (is_gone(found.event) and not gone):
-            return None
-        parent, name = place(found.event)
-        if parent == SUPER_ROOT:
-            top = _root_path(connection, found)
-            return b"/".join([top.rstrip(b"/"), *reversed(names)]) or b"/"
-        names.append(name)
-        found = _last(connection, parent, position)
-    return None
-
-
-def _root_path(connection: apsw.Connection, stored: Stored) -> bytes:
-    """Return where a root is, or was: its tombstone does not say, so ask the event before."""
-    before: Stored | None = stored
-    while before is not None and is_gone(before.event):
-        before = _last(connection, before.node, before.position - 1)
-    return _target(stored.event if before is None else before.event)
-
-
-def _target(event: Event) -> bytes:
-    return event.name if isinstance(event, Removed) else event.state.target
-
-
-def _last(connection: apsw.Connection, number: int, position: int) -> Stored | None:
-    rows = fetch(connection, LAST, (number, position))
-    return Stored(*rows[0]) if rows else None
+    with connection, ExitStack() as files:
+        yield Past(connection, overlays, store, files)

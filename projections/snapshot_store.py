@@ -180,7 +180,7 @@ class SnapshotStore:
             log: whose.
             upto: only as of this position or before.
         """
-        return next(iter(self._usable(log, upto)), None)
+        return next(iter(self.usable(log, upto)), None)
 
     def open(self, log: Line, upto: int | None = None) -> SnapshotFile | None:
         """Open the newest snapshot of a log that is whole, or return None.
@@ -189,7 +189,7 @@ class SnapshotStore:
             log: whose.
             upto: only as of this position or before.
         """
-        for listed in self._usable(log, upto):
+        for listed in self.usable(log, upto):
             try:
                 file = SnapshotFile(listed.path)
             except LogError:
@@ -197,7 +197,13 @@ class SnapshotStore:
             return file
         return None
 
-    def _usable(self, log: Line, upto: int | None) -> Iterator[Listed]:
+    def usable(self, log: Line, upto: int | None = None) -> Iterator[Listed]:
+        """Yield the snapshots of a log that open, the newest first.
+
+        Args:
+            log: whose.
+            upto: only as of this position or before.
+        """
         for listed in self.files():
             header = listed.header
             if header and log.has(header) and (upto is None or header.position <= upto):

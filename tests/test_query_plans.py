@@ -9,7 +9,16 @@ import pytest
 
 from eventlog import archive, check, compaction, history, whole
 from eventlog.schema import create_tables, run
-from projections import bootstrap, changes, from_snapshot, overlay, past, snapshot, tree
+from projections import (
+    bootstrap,
+    changes,
+    from_snapshot,
+    overlay,
+    past,
+    past_tree,
+    snapshot,
+    tree,
+)
 from projections.replay import FOLDS
 
 SCANS = {
@@ -48,7 +57,7 @@ def queries(module: ModuleType) -> dict[str, str]:
 
 
 MODULES = (
-    *(tree, changes, check, past, overlay, history, compaction, archive, whole),
+    *(tree, changes, check, past, past_tree, overlay, history, compaction, archive, whole),
     *(snapshot, from_snapshot, bootstrap),
 )
 QUERIES = {name: query for module in MODULES for name, query in queries(module).items()}

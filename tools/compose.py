@@ -34,6 +34,7 @@ from projections.overlay import Overlays
 from projections.past import Past, reading
 from projections.paths import Paths
 from projections.replay import FOLDS
+from projections.snapshot_store import SnapshotStore
 from projections.tree import Tree
 from tools import snapshots
 from tools.config import Config, server_files
@@ -67,10 +68,16 @@ COUNT_SECONDS = 10.0
 
 
 class FeedReader:
-    """The log and its projections as the API reads them (`api.ports.FeedLog`)."""
+    """The log and its projections as the API reads them (`api.ports.FeedLog`).
 
-    def __init__(self, log: Log) -> None:
+    Args:
+        log: what is read.
+        store: its snapshots, or None.
+    """
+
+    def __init__(self, log: Log, store: SnapshotStore | None = None) -> None:
         self._log = log
+        self._store = store
         self._idle: queue.SimpleQueue[apsw.Connection] = queue.SimpleQueue()
         self._for_paths = open_reader(log.path)
         self._paths = Paths(Tree(self._for_paths), self.head)
@@ -119,7 +126,10 @@ class FeedReader:
     @contextmanager
     def past(self) -> Iterator[Past]:
         """Lend what answers questions about nodes, in one read transaction, to a thread."""
-        with self.connection() as connection, reading(connection, self._overlays) as past:
+        with (
+            self.connection() as connection,
+            reading(connection, self._overlays, self._store) as past,
+        ):
             yield past
 
     @contextmanager
@@ -154,7 +164,9 @@ class System:
 
     def __init__(self, config: Config, clock: Clock) -> None:
         self.log = Log(config.database, FOLDS, clock=clock)
-        self.reader = FeedReader(self.log)
+        self.snapshots = Snapshots(config.database, config.snapshots, clock)
+        self.snapshots.store.prepare()
+        self.reader = FeedReader(self.log, self.snapshots.store)
         self._config = config
         self._clock = clock
         self._lock = threading.Lock()
@@ -162,8 +174,6 @@ class System:
         self._ready = self._initial is not None and config.startup == "serve"
         self._counted: tuple[float, int, dict[int, int]] = (0.0, -1, {})
         self._settlings: list[Settling] = []
-        self.snapshots = Snapshots(config.database, config.snapshots, clock)
-        self.snapshots.store.prepare()
         self.observers = [self._observer(root.name, root.path) for root in config.roots]
         self.describer = Describer(
             self.log,

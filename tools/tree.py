@@ -7,31 +7,37 @@ time until now: 90s, 30m, 2h, 7d, 1w. Works beside a running server.
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
+import apsw
 import msgspec
 
 from eventlog import history
+from eventlog.clock import SystemClock
 from eventlog.connection import open_reader, translated_errors
 from eventlog.errors import LogMissingError
-from eventlog.events import Removed, State
+from eventlog.events import State
 from projections.last_paths import LastPaths
-from projections.overlay import Overlays, Stored
-from projections.past import FIRST, Past, UncoveredError, reading
+from projections.overlay import Key, Overlays, Stored
+from projections.past import Past, UncoveredError, Why, reading
+from projections.past_tree import FIRST, PastTree
+from projections.snapshot_tree import SnapshotTree
+from projections.tree import state_of
 from tools import arguments as kinds_of
-from tools.config import add_log_options, database_path
+from tools.config import Source, add_log_options, source
 from tools.errors import OperatorError
 from tools.record_text import Shower, state_detail, text_fields
+from tools.snapshots import Snapshots
 from tools.text import local_time, shown_bytes, utc_time
 
 PAGE = 1_000
 """Nodes of a directory read at a time, each time in a read transaction of its own."""
 
-Ask = Callable[[], AbstractContextManager[Past]]
+Children = Callable[[int, Key, int], list[Stored]]
+"""Returns a page of a directory: of which, after what, how many."""
 
 
 class At(NamedTuple):
@@ -80,33 +86,33 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the tree."""
-    database, path = _place(arguments)
-    connection = open_reader(database)
-    ask = partial(reading, connection, Overlays())
-    with translated_errors(database):
-        shower = Shower(LastPaths(connection), history.node_ids(connection))
+    of, path = _place(arguments)
+    connection = open_reader(of.database)
+    store = Snapshots(of.database, of.snapshots, SystemClock()).store
+    overlays = Overlays()
+    with translated_errors(of.database), ExitStack() as files:
         try:
-            position, tops = _begin(ask, arguments.at, path)
-            if not arguments.json:
-                print(_heading(ask, position))
-            for found in walk(ask, position, tops, arguments.depth):
-                line = _json_line(shower, found) if arguments.json else _line(found)
-                sys.stdout.write(line)
+            with connection:
+                tree = _tree(Past(connection, overlays, store, files), arguments.at)
+                tops = _tops(tree, path)
+            children = _children(tree, lambda: reading(connection, overlays))
+            show = _shower(arguments, connection, tree)
+            for found in walk(children, tops, arguments.depth):
+                sys.stdout.write(show(found))
         except UncoveredError as error:
             raise OperatorError(_uncovered(error)) from error
     return 0
 
 
 def walk(
-    ask: Ask, position: int, tops: list[tuple[bytes, Stored]], depth: int | None = None
+    children: Children, tops: list[tuple[bytes, Stored]], depth: int | None = None
 ) -> Iterator[Found]:
     """Walk down from some nodes, each directory before what is in it.
 
     Holds one page of each directory above the one that is read.
 
     Args:
-        ask: gives a read transaction.
-        position: as of which.
+        children: returns a page of a directory.
         tops: path and last event of each node to begin with.
         depth: how many levels to go down; None for all.
 
@@ -119,20 +125,16 @@ def walk(
         if stored is None:
             levels.pop()
             continue
-        event = stored.event
-        if isinstance(event, Removed):
-            continue  # only what was asked for by itself can be gone
+        state = state_of(stored.event)
         level = len(levels) - 1
-        yield Found(level, path, stored, event.state)
-        if event.state.is_directory and (depth is None or level < depth):
-            levels.append(_below(ask, position, path, stored.node))
+        yield Found(level, path, stored, state)
+        if state.is_directory and (depth is None or level < depth):
+            levels.append(_below(children, path, stored.node))
 
 
-def _below(ask: Ask, position: int, path: bytes, number: int) -> Iterator[tuple[bytes, Stored]]:
+def _below(children: Children, path: bytes, number: int) -> Iterator[tuple[bytes, Stored]]:
     after = FIRST
-    while True:
-        with ask() as past:
-            page = past.at(position).children(number, after, PAGE)
+    while page := children(number, after, PAGE):
         for stored in page:
             yield b"/".join([path.rstrip(b"/"), stored.key[0]]), stored
         if len(page) < PAGE:
@@ -140,26 +142,46 @@ def _below(ask: Ask, position: int, path: bytes, number: int) -> Iterator[tuple[
         after = page[-1].key
 
 
-def _begin(ask: Ask, at: At | None, path: bytes | None) -> tuple[int, list[tuple[bytes, Stored]]]:
-    """Return as of when is asked, and what."""
-    with ask() as past:
-        if at is None:
-            tree = past.now()
-        else:
-            tree = past.before(at.time_us) if at.position is None else past.at(at.position)
-        if path is not None:
-            stored = tree.resolve(path)
-            if stored is None:
-                raise OperatorError(f"{shown_bytes(path)}: nothing at position {tree.position}")
-            return tree.position, [(path, stored)]
-        return tree.position, [(tree.path(root) or b"", root) for root in tree.roots()]
+def _tree(past: Past, at: At | None) -> PastTree:
+    if at is None:
+        return past.now()
+    return past.before(at.time_us) if at.position is None else past.at(at.position)
 
 
-def _heading(ask: Ask, position: int) -> str:
-    with ask() as past:
-        time_us = past.time_us(position)
+def _tops(tree: PastTree, path: bytes | None) -> list[tuple[bytes, Stored]]:
+    """Return what the walk begins with: one path, or all roots."""
+    if path is None:
+        return [(tree.path(root) or b"", root) for root in tree.roots()]
+    stored = tree.resolve(path)
+    if stored is None:
+        raise OperatorError(f"{shown_bytes(path)}: nothing at position {tree.position}")
+    return [(path, stored)]
+
+
+def _children(tree: PastTree, ask: Callable[[], AbstractContextManager[Past]]) -> Children:
+    """Return what reads pages: each from the log in a transaction of its own, or from the file."""
+
+    def children(parent: int, after: Key, limit: int) -> list[Stored]:
+        with ask() as past:
+            return past.at(tree.position).children(parent, after, limit)
+
+    return tree.children if isinstance(tree, SnapshotTree) else children
+
+
+def _shower(
+    arguments: argparse.Namespace, connection: apsw.Connection, tree: PastTree
+) -> Callable[[Found], str]:
+    """Print the heading, if there is one, and return what makes lines."""
+    if arguments.json:
+        shower = Shower(LastPaths(connection), history.node_ids(connection))
+        common = {"as_of": tree.position, "exact": tree.exact}
+        return lambda found: _json_line(shower, found, common)
+    with reading(connection, Overlays()) as past:
+        time_us = past.time_us(tree.position)
     when = f", {local_time(time_us)}" if time_us else ""
-    return f"as of position {position}{when}"
+    note = "" if tree.exact else ": the last snapshot before what is asked for"
+    print(f"as of position {tree.position}{when}{note}")
+    return _line
 
 
 def _line(found: Found) -> str:
@@ -170,10 +192,11 @@ def _line(found: Found) -> str:
     return "  ".join(parts) + "\n"
 
 
-def _json_line(shower: Shower, found: Found) -> str:
+def _json_line(shower: Shower, found: Found, common: Mapping[str, object]) -> str:
     """Return a line for programs, with everything that the log holds of the node."""
     fields = {
         **text_fields("path", found.path),
+        **common,
         "level": found.level,
         "id": shower.id(found.stored.node),
         "node": found.stored.node,
@@ -186,10 +209,12 @@ def _json_line(shower: Shower, found: Found) -> str:
 
 def _uncovered(error: UncoveredError) -> str:
     earliest, earliest_us, head = error.coverage
-    if error.is_ahead:
+    if error.why is Why.AHEAD:
         return f"the log ends at position {head}; give an earlier one to --at"
+    if error.why is Why.LOST:
+        return "this position was lost when the log was restored; give a time to --at"
     return (
-        f"the log remembers every state from position {earliest} ({local_time(earliest_us)}) on;"
+        f"what can be shown begins at position {earliest} ({local_time(earliest_us)});"
         " give a later one to --at"
     )
 
@@ -200,18 +225,18 @@ def _at(text: str) -> At:
     return At(None, kinds_of.time_us(text))
 
 
-def _place(arguments: argparse.Namespace) -> tuple[str, bytes | None]:
-    """Find out which database is meant, and which path in it."""
+def _place(arguments: argparse.Namespace) -> tuple[Source, bytes | None]:
+    """Find out whose log is meant, and which path in it."""
     given: list[str] = arguments.places
     if arguments.db or arguments.config:
         if len(given) > 1:
             raise OperatorError("beside --db or --config, give one path")
-        return _database(arguments, []), kinds_of.path(given[0]) if given else None
+        return _source(arguments, []), kinds_of.path(given[0]) if given else None
     for directories in _readings(given):
-        database = _database(arguments, directories)
-        if Path(database).exists():
-            return database, None if directories == given else kinds_of.path(given[-1])
-    raise LogMissingError(_database(arguments, given[:-1] or given))
+        found = _source(arguments, directories)
+        if Path(found.database).exists():
+            return found, None if directories == given else kinds_of.path(given[-1])
+    raise LogMissingError(_source(arguments, given[:-1] or given).database)
 
 
 def _readings(given: list[str]) -> Iterator[list[str]]:
@@ -226,7 +251,7 @@ def _readings(given: list[str]) -> Iterator[list[str]]:
         yield from ([str(above)] for above in last.parents)
 
 
-def _database(arguments: argparse.Namespace, directories: list[str]) -> str:
-    return database_path(
+def _source(arguments: argparse.Namespace, directories: list[str]) -> Source:
+    return source(
         argparse.Namespace(directories=directories, db=arguments.db, config=arguments.config)
     )

@@ -29,8 +29,8 @@ from eventlog.wakeup import Wakeup
 from projections.bootstrap import Bootstrap, Row
 from projections.changes import Page
 from projections.overlay import Overlays
-from projections.past import Past
-from tests.projections.memory import holding
+from projections.past import Past, reading
+from tests.projections.snapshots import log_of
 
 PREFIX = "01234567-89ab-8def-8123-"
 LOG_ID = "0123456789abcdef0123456789abcdef"
@@ -124,12 +124,12 @@ class MemoryLog:
 
     @contextlib.contextmanager
     def past(self) -> Iterator[Past]:
-        with self._stored() as connection:
-            yield Past(connection, Overlays())
+        with self._stored() as connection, reading(connection, Overlays()) as past:
+            yield past
 
     def _stored(self) -> contextlib.closing[apsw.Connection]:
         records = [Record(p, node, p * 1_000_000, event) for p, node, event in self.events]
-        return contextlib.closing(holding(records))
+        return contextlib.closing(log_of(records))
 
 
 READY = Readiness(ready=True)

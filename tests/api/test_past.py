@@ -1,6 +1,7 @@
 """Nodes, children and histories over the real log."""
 
 import base64
+import contextlib
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 import pytest
 
 from api.app import Dependencies, create_app
+from api.asgi import QuickApplication
+from eventlog.connection import open_reader
 from eventlog.events import (
     Content,
     Created,
@@ -21,8 +24,10 @@ from eventlog.events import (
 )
 from eventlog.log import Draft, Log
 from projections.replay import FOLDS
+from projections.snapshot_file import SnapshotFile
+from projections.snapshot_store import SnapshotStore
 from tests.api.support import READY, STARTING, MemoryLog, Server, serving, state, status_of
-from tests.tools.sample import StepClock
+from tests.tools.sample import DAY_US, START_US, StepClock
 from tools.compose import FeedReader
 
 DIRECTORY = stat.S_IFDIR | 0o755
@@ -58,11 +63,11 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Log]:
     opened.close()
 
 
-def app_of(log: Log, *, ready: bool = True) -> Any:  # noqa: ANN401 - a guard
+def app_of(log: Log, *, ready: bool = True, store: SnapshotStore | None = None) -> QuickApplication:
     memory = MemoryLog(log.log_id)
     readiness = READY if ready else STARTING
     return create_app(
-        Dependencies(FeedReader(log), lambda: readiness, lambda: status_of(memory), "1")
+        Dependencies(FeedReader(log, store), lambda: readiness, lambda: status_of(memory), "1")
     )
 
 
@@ -388,14 +393,12 @@ def test_below_what_is_left_the_earliest_is_named(tmp_path: Path) -> None:
     log.call(lambda tx: tx.set_meta("merged", "5"))
     with serving(app_of(log)) as server:
         asking = Asking(log, server)
-        for at in ("4", "0", iso(5), "1999-01-01T00:00:00Z"):
+        for at in ("4", "1", iso(5), "1999-01-01T00:00:00Z"):
             answer = server.ask(asking.url(1, f"/children?at={at}"))
             assert answer.status == 410
             assert answer.json == {
                 "error": "before_history",
-                "detail": (
-                    "the log remembers every state from position 5 (2026-03-08T12:00:00+00:00) on"
-                ),
+                "detail": "what can be shown begins at position 5 (2026-03-08T12:00:00+00:00)",
                 "log_id": log.log_id,
                 "earliest": 5,
                 "earliest_time": "2026-03-08T12:00:00+00:00",
@@ -405,6 +408,71 @@ def test_below_what_is_left_the_earliest_is_named(tmp_path: Path) -> None:
         assert asking.node(2, "/history")["earliest"] == 5
         assert "from_path" not in asking.node(2, "/history")["events"][1]
     log.close()
+
+
+@pytest.fixture
+def merged(tmp_path: Path) -> Iterator[tuple[Log, SnapshotStore]]:
+    """A log whose history is merged up to position 9, with snapshots of positions 4 and 7."""
+    log = Log(f"{tmp_path}/log.db", FOLDS, clock=StepClock())
+    store = SnapshotStore(tmp_path / "snapshots")
+    with contextlib.closing(open_reader(log.path)) as reader:
+        for position, (node, event) in enumerate(HISTORY, 1):
+            log.append([Draft(node, event)])
+            if position in {4, 7}:
+                store.take(reader, START_US + position * DAY_US)
+    log.call(lambda tx: tx.set_meta("merged", "9"))
+    yield log, store
+    log.close()
+
+
+def test_below_what_is_left_the_snapshot_before_is_shown(merged: tuple[Log, SnapshotStore]) -> None:
+    log, store = merged
+    with serving(app_of(log, store=store)) as server:
+        asking = Asking(log, server)
+        for at, position, exact, names in (
+            (4, 4, True, ["old"]),
+            (6, 4, False, ["old"]),
+            (7, 7, True, ["c\ufffd", "new"]),
+            (8, 7, False, ["c\ufffd", "new"]),
+            (iso(5, 1), 4, False, ["old"]),
+            (iso(7, 1), 7, False, ["c\ufffd", "new"]),
+            (9, 9, True, ["c\ufffd"]),
+            (0, 0, True, None),
+        ):
+            number = 0 if names is None else 1
+            answer = asking.node(number, f"/children?at={at}")
+            assert (answer["position"], answer["exact"]) == (position, exact)
+            assert [child["name"] for child in answer["children"]] == (names or [])
+        answer = asking.node(4, "?at=6")
+        assert (answer["path"], answer["position"], answer["exact"]) == (
+            "/mnt/media/old/a",
+            4,
+            False,
+        )
+        answer = server.get("/api/v1/nodes/by-path?path=/mnt/media/new/b&at=8")
+        assert (answer["node"]["id"], answer["position"]) == (asking.id(3), 7)
+        refused = server.ask(asking.url(1, "?at=3"))
+        assert (refused.status, refused.json["earliest"]) == (410, 4)
+        assert refused.json["earliest_time"] == "2026-03-07T12:00:00+00:00"
+
+
+def test_a_snapshot_that_is_damaged_is_said_and_harms_nothing_else(
+    merged: tuple[Log, SnapshotStore], caplog: pytest.LogCaptureFixture
+) -> None:
+    log, store = merged
+    newest = store.files()[0].path
+    with SnapshotFile(newest) as file:
+        start = file.trailer.node_frames[0].start
+    raw = bytearray(newest.read_bytes())
+    raw[start + 20] ^= 1
+    newest.write_bytes(raw)
+    with serving(app_of(log, store=store)) as server:
+        asking = Asking(log, server)
+        answer = server.ask(asking.url(1, "/children?at=8"))
+        assert (answer.status, answer.json["error"]) == (500, "snapshot_damaged")
+        assert "damaged at byte" in caplog.text
+        assert asking.names(1, 6) == ["old"]
+        assert asking.names(1) == ["+ %", "c\ufffd"]
 
 
 def test_until_the_first_scan_is_done_nothing_is_shown(log: Log) -> None:

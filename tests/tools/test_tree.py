@@ -109,9 +109,32 @@ def test_a_position_to_come_or_forgotten_is_an_error(tmp_path: Path, capsys: Cap
     log = Log(str(database), FOLDS)
     log.call(lambda tx: tx.set_meta("merged", "5"))
     log.close()
-    message = "the log remembers every state from position 5 (2026-03-08 12:00:00) on"
+    message = "what can be shown begins at position 5 (2026-03-08 12:00:00)"
     assert message in refused(capsys, "--db", str(database), "--at", "4")
     assert message in refused(capsys, "--db", str(database), "--at", "2026-03-08T12:00:00Z")
+
+
+def test_what_is_merged_is_shown_from_a_snapshot(tmp_path: Path, capsys: Capture) -> None:
+    database = tmp_path / "log.db"
+    log = Log(str(database), FOLDS, clock=sample.StepClock())
+    for step in sample.STEPS[:4]:
+        log.append([step])
+    words = ["--db", str(database)]
+    assert cli.main(["snapshot", *words]) == 0
+    for step in sample.STEPS[4:]:
+        log.append([step])
+    log.call(lambda tx: tx.set_meta("merged", "8"))
+    log.close()
+    capsys.readouterr()
+    tree = ["/mnt/media/", "  old/", "    a.txt  1.5 KiB"]
+    assert shown(capsys, *words, "--at", "4") == ["as of position 4, 2026-03-07 12:00:00", *tree]
+    assert shown(capsys, *words, "--at", "6") == [
+        "as of position 4, 2026-03-07 12:00:00: the last snapshot before what is asked for",
+        *tree,
+    ]
+    lines = [json.loads(line) for line in shown(capsys, *words, "--at", "6", "--json")]
+    assert [(line["as_of"], line["exact"]) for line in lines] == [(4, False)] * 3
+    assert "begins at position 4" in refused(capsys, *words, "--at", "3")
 
 
 def test_more_than_a_page_is_shown_in_order(tmp_path: Path, capsys: Capture) -> None:

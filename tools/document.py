@@ -17,6 +17,7 @@ Startup = Literal["serve", "wait"]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Workers = Annotated[int, msgspec.Meta(ge=0, le=256)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Versions = Annotated[int, msgspec.Meta(ge=0)]
 Count = Annotated[int, msgspec.Meta(gt=0)]
 Days = Annotated[float, msgspec.Meta(ge=0, le=36_500)]
 Hours = Annotated[float, msgspec.Meta(ge=0)]
@@ -112,6 +113,9 @@ class FiletrackerSection(Section, frozen=True):
         tokens: secrets of those who may use it, by name; none: `api.token`, or else anyone may.
         read_tokens: secrets of those who may only read.
         max_file_size: the largest file that is taken, bytes; none: any.
+        quota: bytes that files and old versions may take together; none: what the disk has.
+        keep_versions: old versions of each file that are kept; none: all.
+        keep_days: how long old versions are kept; none: for ever.
         fallback_url: server that clients are sent to for files that are missing.
     """
 
@@ -120,6 +124,9 @@ class FiletrackerSection(Section, frozen=True):
     tokens: dict[str, str] | None = None
     read_tokens: dict[str, str] | None = None
     max_file_size: Count | None = None
+    quota: Count | None = None
+    keep_versions: Versions | None = None
+    keep_days: Days | None = None
     fallback_url: str | None = None
 
 

@@ -76,7 +76,8 @@ def filetracker(config: Config, system: System, clock: Clock) -> Filetracker | N
             f"filetracker.root: there is no root {given.root!r}; there are: {known}"
         )
     private = server_files(config.database, config.log_path)
-    store = Store(FaceRoot(observer, Excludes(config.exclude), private))
+    root = FaceRoot(observer, Excludes(config.exclude), private)
+    store = Store(root, clock, given.keep_versions, given.quota)
     settings = Settings(
         prefix=_prefix(given.prefix or ""),
         size_max=given.max_file_size,

@@ -113,10 +113,14 @@ class Beneath:
         finally:
             os.close(fd)
 
-    def make_directories(self, path: bytes) -> list[bytes]:
-        """Make a directory and those above it that are missing, durably.
+    def make_directories(self, path: bytes, *, durable: bool = True) -> list[bytes]:
+        """Make a directory and those above it that are missing.
 
         Each gets owner and mode of the directory that it is made in.
+
+        Args:
+            path: of the directory.
+            durable: they are on the disk when this returns.
 
         Returns:
             Paths of those that were made, the uppermost first.
@@ -130,7 +134,7 @@ class Beneath:
         for depth in range(self._existing(names), len(names)):
             below = join(names[: depth + 1])
             with self.entry(below) as entry:
-                if _make_directory(entry):
+                if _make_directory(entry, durable=durable):
                     made.append(below)
         return made
 
@@ -222,7 +226,7 @@ def take_after(fd: int, before: os.stat_result) -> None:
     os.fchmod(fd, before.st_mode & _BITS & ~(stat.S_ISUID | stat.S_ISGID))
 
 
-def _make_directory(entry: Entry) -> bool:
+def _make_directory(entry: Entry, *, durable: bool) -> bool:
     """Make a directory; return whether nobody else was faster."""
     try:
         os.mkdir(entry.name, 0o700, dir_fd=entry.directory)
@@ -234,5 +238,6 @@ def _make_directory(entry: Entry) -> bool:
         adopt(fd, entry.directory)
     finally:
         os.close(fd)
-    os.fsync(entry.directory)
+    if durable:
+        os.fsync(entry.directory)
     return True

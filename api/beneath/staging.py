@@ -151,6 +151,10 @@ class Staging:
         with self._lock:
             self._live.discard(name)
 
+    def ensure(self) -> None:
+        """Make the server's own directory, for nobody else's eyes, if it is missing."""
+        os.close(self._open_staging())
+
     def _open_staging(self) -> int:
         flags = os.O_RDONLY | os.O_DIRECTORY
         with contextlib.suppress(FileNotFoundError):

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 
-from api.filetracker.dates import parse_date, version_of
+from api.filetracker.dates import parse_date
 from api.filetracker.refusal import Refusal
 
 
@@ -69,11 +69,6 @@ def range_holds(fields: Mapping[str, str], etag: str, version: int) -> bool:
     if wanted.startswith('"'):
         return wanted.strip() == etag
     return parse_date(wanted) == version
-
-
-def version_and_etag(found: os.stat_result) -> tuple[int, str]:
-    """Return both."""
-    return version_of(found), etag_of(found)
 
 
 def _lists(value: str, etag: str | None, *, weak: bool) -> bool:

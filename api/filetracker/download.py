@@ -1,15 +1,15 @@
 """Sends files: whole, in part, or not at all because the client has them."""
 
-import os
 import secrets
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from api.filetracker.conditions import check_read, etag_of, range_holds
-from api.filetracker.dates import format_version, version_of
+from api.filetracker.conditions import check_read, range_holds
+from api.filetracker.dates import format_version
 from api.filetracker.ranges import Range, parse_ranges
 from api.filetracker.refusal import Refusal
 from api.filetracker.request import Request
+from api.filetracker.store import Stored
 
 RawFields = list[tuple[bytes, bytes]]
 Part = bytes | Range
@@ -37,21 +37,23 @@ class Download(NamedTuple):
     parts: list[Part]
 
 
-def plan(request: Request, found: os.stat_result) -> Download:
+def plan(request: Request, stored: Stored) -> Download:
     """Say how to answer.
 
     Args:
         request: for a file.
-        found: the file.
+        stored: the file.
 
     Raises:
         Refusal: a condition does not hold, or no range can be served.
     """
-    version, etag, size = version_of(found), etag_of(found), found.st_size
+    version, etag, size = stored.version, stored.etag, stored.size
     about = describe(version, etag)
     if check_read(request.fields, etag, version):
         return Download(304, about, [])
     about.append((b"logical-size", b"%d" % size))
+    if stored.digest is not None:
+        about.append((b"sha256-checksum", stored.digest.encode()))
     ranges = None
     if "range" in request.fields and range_holds(request.fields, etag, version):
         ranges = parse_ranges(request.fields["range"], size)

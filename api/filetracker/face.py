@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -12,9 +13,9 @@ from urllib.parse import quote
 
 from api.asgi import Message, Receive, Scope, Send
 from api.beneath.staging import NewFile
-from api.filetracker import download, listing
+from api.filetracker import download, history, listing
 from api.filetracker.access import Gate
-from api.filetracker.dates import format_version, parse_version
+from api.filetracker.dates import format_version, parse_date, parse_version
 from api.filetracker.download import RawFields
 from api.filetracker.intake import Claims, Intake
 from api.filetracker.ranges import Range
@@ -35,6 +36,7 @@ THREADS: Final = 32
 """Requests that may wait for the disk or the log at once."""
 
 _TEXT: Final = b"text/plain; charset=utf-8"
+_JSON: Final = b"application/json"
 _JSON_LINES: Final = b"application/x-ndjson"
 _JSON_TYPES: Final = ("application/x-ndjson", "application/jsonl", "application/json-lines")
 _END: Final[Message] = {"type": "http.response.body", "body": b"", "more_body": False}
@@ -43,6 +45,7 @@ _METHODS: Final[Mapping[bytes, str]] = {
     b"files": "GET, HEAD, PUT, DELETE",
     b"list": "GET, HEAD",
     b"version": "GET, HEAD",
+    b"versions": "GET, HEAD",
 }
 
 _FAILURE: Final = Refusal(500, "the server failed; its log says more")
@@ -128,8 +131,10 @@ class Filetracker:
             await self._get(request, receive, send)
         elif request.endpoint == b"list":
             await self._list(request, receive, send)
+        elif request.endpoint == b"versions":
+            await self._history(request, send)
         else:
-            await _send_whole(200, [(b"content-type", b"application/json")], _VERSION_BODY, send)
+            await _send_whole(200, [(b"content-type", _JSON)], _VERSION_BODY, send)
 
     def _change(self, request: Request, author: str) -> Change:
         text = request.query.get("last_modified")
@@ -170,8 +175,8 @@ class Filetracker:
             return self._place(intake, change, new)
 
     def _place(self, intake: Intake, change: Change, new: NewFile) -> int:
-        intake.finish()
-        return self._store.put(change, new)
+        digest = intake.finish()
+        return self._store.put(change, new, digest)
 
     async def _delete(self, change: Change, send: Send) -> None:
         await self._threads.run(lambda: self._store.delete(change))
@@ -179,13 +184,13 @@ class Filetracker:
 
     async def _get(self, request: Request, receive: Receive, send: Send) -> None:
         try:
-            stored = await self._threads.run(lambda: self._store.open(request.path))
+            stored = await self._threads.run(lambda: self._open(request))
         except Refusal as refusal:
             if refusal.status == 404 and self._settings.fallback_url:  # noqa: PLR2004 - of HTTP
                 raise self._elsewhere(request) from refusal
             raise
         try:
-            answer = download.plan(request, stored.found)
+            answer = download.plan(request, stored)
             await send(_start(answer.status, answer.fields))
             if request.method == "GET":
                 async with _watching(receive) as left:
@@ -193,6 +198,21 @@ class Filetracker:
             await send(_END)
         finally:
             os.close(stored.fd)
+
+    def _open(self, request: Request) -> Stored:
+        text = request.query.get("version")
+        if text is None:
+            return self._store.open(request.path)
+        version = int(text) if re.fullmatch("[0-9]{1,12}", text) else parse_date(text)
+        if version is None:
+            raise Refusal(400, '"?version=" is neither a date nor seconds since 1970')
+        return self._store.open_version(request.path, version)
+
+    async def _history(self, request: Request, send: Send) -> None:
+        found = await self._threads.run(lambda: self._store.history(request.path))
+        await _send_whole(
+            200, [(b"content-type", _JSON)], history.encode(request.path, found), send
+        )
 
     async def _send_parts(
         self, stored: Stored, parts: list[download.Part], send: Send, left: asyncio.Event

@@ -15,26 +15,58 @@ from typing import Final, NamedTuple
 from api.beneath.paths import BadPathError
 from api.beneath.root import Beneath
 from api.beneath.staging import NewFile, Staging
-from api.filetracker.conditions import check_write
+from api.filetracker.conditions import check_write, etag_of
 from api.filetracker.dates import SECOND_NS, version_of
+from api.filetracker.digests import Digests
+from api.filetracker.keep import ChangedError, Keeper
 from api.filetracker.refusal import Refusal, refusal_of
+from api.filetracker.usage import Usage
 from api.served import RootUnavailableError, ServedRoot, Touched
+from eventlog.clock import Clock
 
 _READ: Final = os.O_RDONLY | os.O_NONBLOCK
+_SMALL: Final = 2**26
+"""Bytes that are read at once for a digest that nobody has asked for by itself."""
 
 Fields = Mapping[str, str]
 
 
+TRIES: Final = 20
+"""How often a change is prepared anew because others write to the file meanwhile."""
+
+
 class Stored(NamedTuple):
-    """A file that is open for reading.
+    """A version of a file that is open for reading.
 
     Attributes:
         fd: its descriptor, to be closed by whoever asked.
-        found: what `fstat` says of it.
+        size: bytes.
+        version: seconds since 1970.
+        etag: a name for exactly these bytes.
+        digest: SHA-256, hexadecimal, if it is known.
     """
 
     fd: int
-    found: os.stat_result
+    size: int
+    version: int
+    etag: str
+    digest: str | None
+
+
+class Listing(NamedTuple):
+    """A version of a file in its history.
+
+    Attributes:
+        version: seconds since 1970.
+        size: bytes.
+        digest: SHA-256, hexadecimal; None for a large file whose digest is not known.
+        current: it is the one of now.
+    """
+
+    version: int
+    size: int
+    digest: str | None
+    current: bool = False
 
 
 class Change(NamedTuple):
@@ -58,15 +90,28 @@ class Store:
 
     Args:
         root: where they are.
+        clock: says when a version was replaced.
+        keep_max: old versions of each file that are kept; None for all.
+        quota: bytes that the files and their old versions may take together; None for any.
     """
 
-    def __init__(self, root: ServedRoot) -> None:
+    def __init__(
+        self,
+        root: ServedRoot,
+        clock: Clock,
+        keep_max: int | None = None,
+        quota: int | None = None,
+    ) -> None:
         self.beneath = Beneath(root.open_root)
         self.staging = Staging(self.beneath)
+        self.digests = Digests()
+        self.keeper = Keeper(self.beneath, self.staging, self.digests, keep_max)
+        self.usage = Usage(quota)
         self._root = root
+        self._clock = clock
 
     def open(self, path: bytes) -> Stored:
-        """Open a file to be read.
+        """Open a file to be read, as it is now.
 
         Raises:
             Refusal: there is none.
@@ -84,7 +129,50 @@ class Store:
             if not stat.S_ISREG(found.st_mode):
                 os.close(fd)
                 raise missing(path)
-            return Stored(fd, found)
+            digest = self.digests.get(found)
+            return Stored(fd, found.st_size, version_of(found), etag_of(found), digest)
+
+    def open_version(self, path: bytes, version: int) -> Stored:
+        """Open a version of a file, be it the one of now or one that was replaced or deleted.
+
+        Raises:
+            Refusal: there is none.
+        """
+        with contextlib.suppress(Refusal):
+            stored = self.open(path)
+            if stored.version == version:
+                return stored
+            os.close(stored.fd)
+        with translated(path):
+            for kept in self.keeper.versions(path):
+                if kept.version == version:
+                    fd = self.keeper.open(kept)
+                    return Stored(fd, kept.size, version, f'"{kept.digest}"', kept.digest)
+        raise Refusal(404, f'File "{shown(path)}" has no such version')
+
+    def history(self, path: bytes) -> list[Listing]:
+        """Return the versions of a file, the one of now first, then from the newest on.
+
+        Raises:
+            Refusal: there is none.
+        """
+        found: list[Listing] = []
+        with contextlib.suppress(Refusal):
+            stored = self.open(path)
+            try:
+                digest = stored.digest or self._digest_of_small(stored)
+            finally:
+                os.close(stored.fd)
+            found.append(Listing(stored.version, stored.size, digest, current=True))
+        with translated(path):
+            kept = self.keeper.versions(path) if path else []
+        found += [Listing(each.version, each.size, each.digest) for each in kept]
+        if not found:
+            raise missing(path)
+        return found
+
+    def _digest_of_small(self, stored: Stored) -> str | None:
+        return self.digests.read(stored.fd) if stored.size <= _SMALL else None
 
     def begin(self, change: Change, size: int) -> NewFile:
         """Begin a file that is to be put; nothing is changed yet.
@@ -101,6 +189,7 @@ class Store:
                 raise Refusal(400, "a file must have a name")
             if self.is_hidden(change.path):
                 raise Refusal(403, "this name is excluded from the feed, so nothing is stored here")
+            self.usage.check(size)
             new = self.staging.new_file(change.path)
             found = os.fstatvfs(new.fd)
             if size > found.f_bavail * found.f_frsize:
@@ -108,12 +197,13 @@ class Store:
                     raise Refusal(507, "the disk has not enough space left")
             return new
 
-    def put(self, change: Change, new: NewFile) -> int:
+    def put(self, change: Change, new: NewFile, digest: str) -> int:
         """Put a new file in its place, unless a newer version is there.
 
         Args:
             change: what is to be done.
             new: all of it is written.
+            digest: of it, SHA-256, hexadecimal.
 
         Returns:
             The version that is there now.
@@ -121,21 +211,26 @@ class Store:
         Raises:
             Refusal: something else is in its way, or its conditions do not hold.
         """
+        now = change.version
+
+        def act() -> list[Touched]:
+            nonlocal now
+            before = self._before(change)
+            if before is not None and version_of(before) > change.version:
+                now = version_of(before)
+                return []
+            size = os.fstat(new.fd).st_size
+            self.usage.check(size)
+            made = self.beneath.make_directories(_above(change.path))
+            gone = self._keep(change, before)
+            with self.beneath.entry(change.path) as entry:
+                new.place(entry.directory, entry.name)
+            self.digests.remember(os.fstat(new.fd), digest)
+            self.usage.add(size - gone)
+            return [*((path, "changed") for path in made), (change.path, "written")]
+
         with translated(change.path):
             new.finish(change.version * SECOND_NS)
-            now = change.version
-
-            def act() -> list[Touched]:
-                nonlocal now
-                before = self._before(change)
-                if before is not None and version_of(before) > change.version:
-                    now = version_of(before)
-                    return []
-                made = self.beneath.make_directories(_above(change.path))
-                with self.beneath.entry(change.path) as entry:
-                    new.place(entry.directory, entry.name)
-                return [*((path, "changed") for path in made), (change.path, "written")]
-
             self._perform(act, change)
             return now
 
@@ -152,8 +247,10 @@ class Store:
                 raise missing(change.path)
             if version_of(before) > change.version:
                 return []
+            gone = self._keep(change, before)
             with self.beneath.entry(change.path) as entry:
                 os.unlink(entry.name, dir_fd=entry.directory)
+            self.usage.add(-gone)
             removed = self.beneath.prune(change.path)
             return [(path, "removed") for path in (*reversed(removed), change.path)]
 
@@ -161,6 +258,14 @@ class Store:
             if not change.path or self.is_hidden(change.path):
                 raise missing(change.path)
             self._perform(act, change)
+
+    def _keep(self, change: Change, before: os.stat_result | None) -> int:
+        """Keep what is about to lose its place; returns the bytes that are freed by that."""
+        if before is None:
+            return 0
+        now_us = self._clock.now_us()
+        is_new = self.keeper.keep(change.path, before, version_of(before), now_us)
+        return 0 if is_new else before.st_size
 
     def is_hidden(self, path: bytes) -> bool:
         """Say whether a path, or one above it, is excluded from the feed."""
@@ -172,9 +277,17 @@ class Store:
         return self._root.hides(path)
 
     def _perform(self, act: Callable[[], list[Touched]], change: Change) -> None:
-        self._root.perform(act, (change.path,), change.author)
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # others went on
-            self.beneath.sync(_above(change.path))
+        """Have a change made, prepared anew as long as somebody else writes to the file."""
+        for _ in range(TRIES):
+            try:
+                self.keeper.prepare(change.path)
+                self._root.perform(act, (change.path,), change.author)
+            except ChangedError:
+                continue
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # others went on
+                self.beneath.sync(_above(change.path))
+            return
+        raise Refusal(503, "others keep writing to this file; try again", (("retry-after", "5"),))
 
     def _before(self, change: Change) -> os.stat_result | None:
         """Return the file that is there before a change, if its conditions hold."""

@@ -6,7 +6,6 @@ when a port is taken, and waits for open connections without end.
 
 import asyncio
 import contextlib
-import errno
 import math
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -19,6 +18,7 @@ from uvicorn.lifespan.on import LifespanOn
 from api.asgi import QuickApplication, Receive, Scope, Send
 from api.connections import Connections
 from api.limits import Limits
+from api.listening import Bound
 from api.protocol import GuardedProtocol, State
 
 Address = tuple[str, int]
@@ -26,29 +26,6 @@ Address = tuple[str, int]
 _BACKLOG: Final = 1_024
 _KERNEL_BYTES: Final = 128 * 2**10
 _PARTING_SECONDS: Final = 0.1
-_REASONS: Final = {
-    errno.EADDRINUSE: "another program is using this port; stop it, or give another --port",
-    errno.EACCES: "this port is for the administrator only; give a --port above 1023",
-    errno.EADDRNOTAVAIL: "this machine has no such address; give another --host",
-}
-
-
-class ListenError(Exception):
-    """The server cannot listen. The message is one line: where, why and what to do.
-
-    Args:
-        host: where it should listen.
-        port: where it should listen.
-        error: what the system said.
-
-    Attributes:
-        is_taken: whether another program is there.
-    """
-
-    def __init__(self, host: str, port: int, error: OSError) -> None:
-        self.is_taken = error.errno == errno.EADDRINUSE
-        reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
-        super().__init__(f"cannot listen on {host} port {port}: {reason}")
 
 
 class StartError(Exception):
@@ -73,8 +50,7 @@ class _Interruptible:
 
 async def serve(
     app: QuickApplication,
-    host: str,
-    port: int,
+    bound: Bound,
     stop: asyncio.Event,
     ready: Callable[[list[Address]], None],
     connections: Connections | None = None,
@@ -83,8 +59,7 @@ async def serve(
 
     Args:
         app: what is served.
-        host: address or name to listen on; a name may stand for several addresses.
-        port: to listen on; 0 takes a free one.
+        bound: where to listen.
         stop: set by the caller to end this.
         ready: called once with the addresses listened on, when requests are answered.
         connections: shows who is connected, and holds the limits.
@@ -100,23 +75,23 @@ async def serve(
     async with _lifespan(config) as app_state:
         loop = asyncio.get_running_loop()
         state.tick(loop.time(), formatdate(usegmt=True))
-        listener = await _listen(
+        listeners = await _listen(
             lambda: GuardedProtocol(config, state, dict(app_state), loop),
-            host,
-            port,
+            bound,
             places.limits.receive_seconds,
         )
         ticker = asyncio.create_task(_tick(state))
         try:
-            ready([each.getsockname()[:2] for each in listener.sockets])
+            ready([each.getsockname()[:2] for each in bound.sockets])
             await stop.wait()
         finally:
             interruptible.is_stopping = True
-            listener.close()
+            for listener in listeners:
+                listener.close()
             app.stop()
             await _close_connections(state, places.limits.stop_seconds)
             ticker.cancel()
-            await listener.wait_closed()
+            await asyncio.gather(*(listener.wait_closed() for listener in listeners))
 
 
 def _config(app: _Interruptible, limits: Limits) -> Config:
@@ -151,20 +126,20 @@ async def _lifespan(config: Config) -> AsyncIterator[dict[str, object]]:
 
 
 async def _listen(
-    factory: Callable[[], GuardedProtocol], host: str, port: int, silence: float
-) -> asyncio.Server:
+    factory: Callable[[], GuardedProtocol], bound: Bound, silence: float
+) -> list[asyncio.Server]:
     loop = asyncio.get_running_loop()
-    try:
-        listener = await loop.create_server(factory, host, port, backlog=_BACKLOG)
-    except OSError as error:
-        raise ListenError(host, port, error) from error
-    for listening in listener.sockets:
+    for place in bound.sockets:
         # Connections inherit it: what a slow client does not take waits here, where it is counted
         # and limited, not in the kernel, while the whole answer is held in memory all the same.
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _KERNEL_BYTES)
+        place.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _KERNEL_BYTES)
         # The small heartbeats of a stream fit into the kernel for hours after its client died.
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(silence * 1_000))
-    return listener
+        place.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(silence * 1_000))
+    with bound.explained():
+        return [
+            await loop.create_server(factory, sock=place, backlog=_BACKLOG)
+            for place in bound.sockets
+        ]
 
 
 async def _tick(state: State) -> None:

@@ -39,6 +39,10 @@ DEFAULT_PORT = 8080
 
 HISTORY_DAYS = 30.0
 
+WORKERS_A_CORE = 4
+"""More only wait for each other, and each takes some 30 MB."""
+
+
 _SIDE_FILES = ("", "-wal", "-shm", "-journal", ".lock", ".control", ".ballast")
 """SQLite's (https://www.sqlite.org/tempfiles.html), the log's lock, the control socket, ballast."""
 
@@ -66,6 +70,8 @@ class Config(msgspec.Struct, frozen=True):
         history_days: how long every event is kept; of older ones the last of each node.
         archive: absolute path of the directory that keeps what is dropped, or None.
         webhooks: who is told that there is news.
+        notes: what was not taken as it was written, one line each.
+        origins: keys whose values came from a file, and its name.
         filetracker: the file store; there is none when its root is None.
     """
 
@@ -89,7 +95,23 @@ class Config(msgspec.Struct, frozen=True):
     history_days: float = HISTORY_DAYS
     archive: str | None = None
     webhooks: tuple[Webhook, ...] = ()
+    notes: tuple[str, ...] = ()
+    origins: dict[str, str] = {}
     filetracker: FiletrackerSection = FiletrackerSection()
+
+    @contextlib.contextmanager
+    def blaming(self, key: str) -> Iterator[None]:
+        """Name file and key in what is found to be wrong with a value later.
+
+        Raises:
+            OperatorError: as within, and where the value came from.
+        """
+        try:
+            yield
+        except OperatorError as error:
+            if key not in self.origins:
+                raise
+            raise OperatorError(f"{self.origins[key]}: {key}: {error}") from error
 
 
 class Source(NamedTuple):
@@ -170,15 +192,16 @@ def serve_config(arguments: argparse.Namespace) -> Config:
     written = _document(arguments)
     served = _roots(arguments, written)
     api = written.api
+    workers, notes = _workers(written.metadata_workers)
     return Config(
         roots=served,
-        database=_database(arguments.db or written.database_url, served),
+        database=_chosen_database(arguments, written, served),
         host=arguments.host or written.host,
         port=written.port if arguments.port is None else arguments.port,
         exclude=written.exclude or (),
         log_path=written.log_path,
         log_level=arguments.log_level or written.log_level,
-        metadata_workers=written.metadata_workers or _cores(),
+        metadata_workers=workers,
         skip_initial_hash=written.skip_initial_hash,
         backend=arguments.backend or written.watcher.backend,
         startup=written.startup,
@@ -191,6 +214,8 @@ def serve_config(arguments: argparse.Namespace) -> Config:
         history_days=written.history_days,
         archive=_archive(written),
         webhooks=_webhooks(arguments, written),
+        notes=notes,
+        origins=_origins(arguments, written),
         filetracker=written.filetracker,
     )
 
@@ -208,9 +233,9 @@ def source(arguments: argparse.Namespace) -> Source:
         return Source(_database(arguments.db, ()))
     written = _document(arguments)
     given = arguments.db or written.database_url
-    database = _database(given, () if given else _roots(arguments, written))
+    served = () if given else _roots(arguments, written)
     return Source(
-        database,
+        _chosen_database(arguments, written, served),
         written.exclude or (),
         written.log_path,
         written.history_days,
@@ -307,6 +332,22 @@ def _webhooks(arguments: argparse.Namespace, written: Document) -> tuple[Webhook
     return tuple(found)
 
 
+def _origins(arguments: argparse.Namespace, written: Document) -> dict[str, str]:
+    """Return which values that are only tried later came from a file."""
+    file = arguments.config or DEFAULT_FILE
+    keys = {"database_url": written.database_url and not arguments.db, "log_path": written.log_path}
+    return {key: file for key, is_from_file in keys.items() if is_from_file}
+
+
+def _chosen_database(
+    arguments: argparse.Namespace, written: Document, served: tuple[Root, ...]
+) -> str:
+    if arguments.db or not written.database_url:
+        return _database(arguments.db, served)
+    with _named(arguments, "database_url"):
+        return _database(written.database_url, served)
+
+
 def _database(given: str | None, served: tuple[Root, ...]) -> str:
     """Where nothing is given, each set of roots has its own log, so that two never mix."""
     if not given:
@@ -337,6 +378,16 @@ def _state_home() -> Path:
 
 def _environment(name: str) -> str:
     return os.environ.get(name, "")  # noqa: TID251 - here, and nowhere else
+
+
+def _workers(written: int | None) -> tuple[int, tuple[str, ...]]:
+    """Return how many worker processes there are to be, and what is to be said about it."""
+    most = WORKERS_A_CORE * _cores()
+    if written is None or written <= most:
+        return written or _cores(), ()
+    return most, (
+        f"metadata_workers: {written} are more than {_cores()} cores can keep busy; taking {most}",
+    )
 
 
 def _cores() -> int:

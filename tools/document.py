@@ -15,7 +15,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 Startup = Literal["serve", "wait"]
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
-Workers = Annotated[int, msgspec.Meta(ge=0, le=256)]
+Workers = Annotated[int, msgspec.Meta(ge=1, le=256)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Versions = Annotated[int, msgspec.Meta(ge=0)]
 Count = Annotated[int, msgspec.Meta(gt=0)]
@@ -140,7 +140,7 @@ class Document(Section, frozen=True):
         watches: name and directory of each root.
         exclude: name patterns, beside the built-in ones, of what stays out of the feed.
         log_path: file that log lines are appended to, instead of standard error.
-        metadata_workers: processes that read files; 0 or nothing means one for each core.
+        metadata_workers: processes that read files; one for each core when absent.
         skip_initial_hash: leave `hash` empty for files found by the first scan.
         watcher, api, limits, snapshots, filetracker: see their sections.
         webhooks: who is told that there is news.

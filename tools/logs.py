@@ -47,7 +47,7 @@ def configure(level: str, path: str | None, progress: Progress) -> None:
     try:
         handler = logging.FileHandler(path, encoding="utf-8") if path else _BesideProgress(progress)
     except OSError as error:
-        raise OperatorError(f"log_path {path}: {error.strerror}; give another file") from error
+        raise OperatorError(f"{path}: {error.strerror}; give another file") from error
     handler.setFormatter(_OneLine(_FORMAT))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for library in ("httpx", "httpcore"):

@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import os
 import re
+import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -30,7 +31,7 @@ def from_arguments(arguments: Sequence[str]) -> tuple[Root, ...]:
     """Read `NAME=DIR` or `DIR` from a command line.
 
     Raises:
-        OperatorError: a name is unfit or there twice, or a directory lies in another.
+        OperatorError: a name is unfit or there twice, a directory lies in another, or is none.
     """
     return checked(map(_from_argument, arguments))
 
@@ -39,8 +40,12 @@ def from_mapping(watches: dict[str, str]) -> tuple[Root, ...]:
     """Read the names and directories of a configuration file.
 
     Raises:
-        OperatorError: as `from_arguments`.
+        OperatorError: as `from_arguments`, or a path is relative.
     """
+    for name, path in watches.items():
+        if path and not path.startswith(("/", "~")):
+            # Below which directory would it be? A service has none that its operator knows of.
+            raise OperatorError(f"{name}: {path!r} is relative; give a path that begins with /")
     return checked(Root(name, _absolute(path, name)) for name, path in watches.items())
 
 
@@ -55,6 +60,7 @@ def checked(roots: Iterable[Root]) -> tuple[Root, ...]:
     found = tuple(roots)
     for root in found:
         _check_name(root)
+        _check_kind(root)
     for one, other in itertools.combinations(found, 2):
         _check_pair(one, other)
     return found
@@ -92,6 +98,15 @@ def _check_name(root: Root) -> None:
     if printable(name) != name:
         # Surrogates, which stand for bytes that are not UTF-8, are not printable either.
         raise OperatorError(f"{root.path!a}: its name is no plain text; give one with NAME=DIR")
+
+
+def _check_kind(root: Root) -> None:
+    try:
+        mode = Path(root.path).stat().st_mode
+    except OSError:
+        return  # absent, or not to be looked at now: that may be otherwise tomorrow
+    if not stat.S_ISDIR(mode):
+        raise OperatorError(f"{root.path}: this is no directory; give the one that it is in")
 
 
 def _check_pair(one: Root, other: Root) -> None:

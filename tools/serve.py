@@ -15,7 +15,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from importlib import metadata
 from typing import Any
 
@@ -25,9 +25,11 @@ import uvloop
 from api.app import Access, Dependencies, create_app
 from api.connections import Connections
 from api.limits import Delivery, Limits
+from api.listening import Bound, ListenError
 from api.operations import Operations
-from api.server import Address, ListenError, serve
-from eventlog.clock import SystemClock
+from api.server import Address, serve
+from eventlog.clock import Clock, SystemClock
+from eventlog.errors import LogFormatError, LogUnavailableError
 from tools import config as configuration
 from tools import control, faces, logs, watching, webhooks
 from tools.compose import System
@@ -71,18 +73,40 @@ def run(arguments: argparse.Namespace) -> int:
     os.umask(0o077)  # the log names every file, also those in directories that are not for all
     clock = SystemClock()
     progress = Progress(sys.stderr, clock)
-    logs.configure(config.log_level, config.log_path, progress)
-    system = System(config, clock)
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(config, system, progress))
-    finally:
-        progress.clear()
-        system.stop()
+    with config.blaming("log_path"):
+        logs.configure(config.log_level, config.log_path, progress)
+    for note in config.notes:
+        _log.warning("%s", note)
+    with _bound(config) as bound:
+        system = _system(config, clock)
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(_serve(config, system, progress, bound))
+        finally:
+            progress.clear()
+            system.stop()
     if system.log.failure is not None:
         raise system.log.failure
     _log.info("stopped at position %d", system.log.head)
     return 0
+
+
+@contextlib.contextmanager
+def _bound(config: Config) -> Iterator[Bound]:
+    """Take the addresses before there is a database, for a mistake should leave nothing behind."""
+    try:
+        with Bound(config.host, config.port) as bound:
+            yield bound
+    except ListenError as error:
+        raise OperatorError(str(error)) from error
+
+
+def _system(config: Config, clock: Clock) -> System:
+    try:
+        return System(config, clock)
+    except (LogUnavailableError, LogFormatError) as error:
+        with config.blaming("database_url"):
+            raise OperatorError(str(error)) from error
 
 
 def _collect_less() -> None:
@@ -95,7 +119,7 @@ def _collect_less() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-async def _serve(config: Config, system: System, progress: Progress) -> None:
+async def _serve(config: Config, system: System, progress: Progress, bound: Bound) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -129,10 +153,7 @@ async def _serve(config: Config, system: System, progress: Progress) -> None:
         _watched(system, progress, stop),
         webhooks.calling(receivers, system.log),
     ):
-        try:
-            await serve(app, config.host, config.port, stop, _announce, connections)
-        except ListenError as error:
-            raise OperatorError(str(error)) from error
+        await serve(app, bound, stop, _announce, connections)
 
 
 def _announce(addresses: list[Address]) -> None:

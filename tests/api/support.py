@@ -18,6 +18,7 @@ from api.app import Access, Dependencies, create_app
 from api.asgi import QuickApplication
 from api.connections import Connections
 from api.limits import Delivery, Limits
+from api.listening import Bound
 from api.operations import Health, Operations
 from api.server import Address, serve
 from api.status import LogStatus, MetadataStatus, Progress, Readiness, Status, WatchStatus
@@ -204,7 +205,8 @@ class Server:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        await serve(self._app, "127.0.0.1", 0, self._stop, self._on_ready, self.connections)
+        with Bound("127.0.0.1", 0) as bound:
+            await serve(self._app, bound, self._stop, self._on_ready, self.connections)
 
     def _on_ready(self, addresses: list[Address]) -> None:
         self._addresses = addresses

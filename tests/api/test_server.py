@@ -12,7 +12,8 @@ import uvloop
 from api.answers import Answer
 from api.asgi import Headers, Receive, Scope, Send
 from api.limits import Limits
-from api.server import ListenError, StartError, serve
+from api.listening import Bound, ListenError
+from api.server import StartError, serve
 from tests.api.support import LOG_ID, MemoryLog, Server, make_app, read_all, serving, statuses
 
 
@@ -137,7 +138,8 @@ def test_a_new_connection_is_refused_while_it_stops() -> None:
 
 async def _serve_on(host: str, port: int, app: _Lasting | None = None) -> None:
     stop = asyncio.Event()
-    await serve(app or _Lasting(), host, port, stop, lambda _: stop.set())
+    with Bound(host, port) as bound:
+        await serve(app or _Lasting(), bound, stop, lambda _: stop.set())
 
 
 def test_a_taken_port_is_one_clear_line() -> None:
@@ -178,7 +180,9 @@ def test_it_serves_on_uvloop_too() -> None:
         stop = asyncio.Event()
         listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         task = asyncio.create_task(
-            serve(_Lasting(), "127.0.0.1", 0, stop, lambda at: listening.set_result(at[0][1]))
+            serve(
+                _Lasting(), Bound("127.0.0.1", 0), stop, lambda at: listening.set_result(at[0][1])
+            )
         )
         reader, writer = await asyncio.open_connection(
             "127.0.0.1", await asyncio.wait_for(listening, 20)
@@ -207,7 +211,8 @@ def test_signals_and_workers_are_the_callers_business(monkeypatch: pytest.Monkey
             stop.set()
 
         seen.extend([signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)])
-        await serve(_Lasting(), "127.0.0.1", 0, stop, on_ready)
+        with Bound("127.0.0.1", 0) as bound:
+            await serve(_Lasting(), bound, stop, on_ready)
 
     asyncio.run(look())
     assert seen[:2] == seen[2:]

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,32 @@ def test_odd_names_make_plain_directories() -> None:
     assert name.isascii()
     assert "/" not in name
     assert len(name) <= 49
+
+
+@pytest.mark.parametrize("path", ["media", "./media", "../media", "."])
+def test_a_file_names_whole_paths(path: str) -> None:
+    with pytest.raises(OperatorError, match=r"^a: .* is relative; give a path that begins with /$"):
+        from_mapping({"a": path})
+
+
+def test_a_home_directory_may_be_short() -> None:
+    assert from_mapping({"a": "~/media"})[0].path == str(Path("~/media").expanduser())
+
+
+@pytest.mark.parametrize("kind", ["file", "fifo", "link"])
+def test_what_is_no_directory_is_refused(tmp_path: Path, kind: str) -> None:
+    place = tmp_path / "place"
+    if kind == "fifo":
+        os.mkfifo(place)
+    else:
+        (tmp_path / "file").touch()
+        place.symlink_to("file")
+    with pytest.raises(OperatorError, match="this is no directory"):
+        from_arguments([str(place)])
+    with pytest.raises(OperatorError, match="this is no directory"):
+        from_mapping({"a": str(place)})
+
+
+def test_a_broken_link_is_an_absent_root(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("absent")
+    assert from_arguments([f"{tmp_path}/link"])[0].name == "link"

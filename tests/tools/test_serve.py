@@ -1,5 +1,6 @@
 import http.client
 import json
+import os
 import signal
 import socket
 from collections.abc import Iterator
@@ -103,13 +104,16 @@ def test_a_second_server_on_the_same_database_is_refused(
     assert server.get("/api/v1/cursor")[0] == 200
 
 
-def test_a_port_that_is_taken_is_one_line(server: Server, tmp_path: Path, media: Path) -> None:
+def test_a_port_that_is_taken_is_one_line_and_leaves_nothing(
+    server: Server, tmp_path: Path, media: Path
+) -> None:
     port = server.url.rpartition(":")[2]
-    with running(str(media), "--port", port, "--db", f"{tmp_path}/other.db") as second:
+    with running(str(media), "--port", port, "--db", f"{tmp_path}/new/other.db") as second:
         assert second.process.wait(60) == 1
-    assert "Traceback" not in "".join(second.lines)
-    assert second.lines[-1].startswith("nasfeed: ")
-    assert f"port {port}" in second.lines[-1]
+    [line] = second.lines
+    assert line.startswith("nasfeed: cannot listen on 127.0.0.1 port ")
+    assert port in line
+    assert not (tmp_path / "new").exists()
 
 
 def test_the_commands_work_beside_it(
@@ -168,6 +172,62 @@ def test_a_faulty_configuration_is_one_line(tmp_path: Path) -> None:
     assert server.lines == [
         f"nasfeed: {config}:1: unknown key prot; did you mean port?\n",
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (
+            "database_url: {file}/log.db",
+            "database_url: {file}: cannot make the database's directory",
+        ),
+        ("database_url: {file}", "database_url: {file}: "),
+        ("database_url: /proc/log.db", "database_url: /proc"),
+        ("log_path: {file}/log", "log_path: {file}/log: Not a directory; give another file"),
+        (
+            "watches: {{a: media}}",
+            "watches: a: 'media' is relative; give a path that begins with /",
+        ),
+        ("watches: {{a: '{file}'}}", "watches: {file}: this is no directory"),
+        ("metadata_workers: 0", "metadata_workers: expected a whole number >= 1"),
+    ],
+)
+def test_a_value_that_does_not_work_is_one_line_with_file_and_key(
+    tmp_path: Path, media: Path, line: str, message: str
+) -> None:
+    file = tmp_path / "precious"
+    file.write_text("mine, and no database at all\n" * 100)
+    config = tmp_path / "server.yaml"
+    key = line.partition(":")[0]
+    values = {
+        "host": "127.0.0.1",
+        "port": "0",
+        "database_url": f"{tmp_path}/state/log.db",
+        "watches": f"{{a: {media}}}",
+    }
+    values[key] = line.partition(": ")[2].format(file=file)
+    config.write_text("".join(f"{name}: {value}\n" for name, value in values.items()))
+    with running("--config", str(config)) as server:
+        assert server.process.wait(60) == 1
+    [said] = server.lines
+    assert said.startswith(f"nasfeed: {config}")
+    assert message.format(file=file) in said
+    assert file.read_text().startswith("mine")
+
+
+def test_more_workers_than_are_of_use_are_not_started(tmp_path: Path, media: Path) -> None:
+    config = tmp_path / "server.yaml"
+    config.write_text(
+        f"host: 127.0.0.1\nport: 0\ndatabase_url: {tmp_path}/state/log.db\n"
+        f"watches: {{a: {media}}}\nmetadata_workers: 256\n"
+    )
+    with running("--config", str(config)) as server:
+        server.wait()
+        eventually(lambda: "a.txt" in server.names())
+        workers = server.get("/api/v1/status")[1]["metadata"]["workers"]
+        assert server.end() == 0
+    assert workers <= 4 * len(os.sched_getaffinity(0))
+    assert "metadata_workers: 256 are more than" in "".join(server.lines)
 
 
 def test_a_webhook_is_called_when_something_has_changed(tmp_path: Path, media: Path) -> None:

@@ -29,6 +29,7 @@ OF_NODE = (
     " where node = ? and position > ? order by position limit ?"
 )
 TIME = "select time_us from events where position >= ? order by position limit 1"
+NEXT = "select position from events where position > ? order by position limit 1"
 TIME_UPTO = "select time_us from events where position <= ? order by position desc limit 1"
 FACT = "select value from meta where key = ?"
 
@@ -132,6 +133,8 @@ class Past:
             LogError: the snapshots cannot be read.
         """
         position = self.last_before(time_us)
+        if position < self.coverage.earliest and self._is_last_merged(position):
+            position = self.coverage.earliest
         if position >= self.coverage.earliest:
             return self._in_log(position)
         # What was appended between the snapshot and then may have been merged: never exact.
@@ -179,6 +182,17 @@ class Past:
             return None
         before = last_event(self._connection, moved.node, position)
         return None if before is None else path_in_log(self._connection, before, position)
+
+    def _is_last_merged(self, position: int) -> bool:
+        """Return whether nothing lies between a position and where exact history begins.
+
+        That may begin at a position without an event: a restore leaps over positions. Of what a
+        squash dropped nothing is left to tell, so nothing follows from its absence.
+        """
+        if position <= self._line.floor and self._line.floor:
+            return False
+        following = fetch(self._connection, NEXT, (position,))
+        return not following or following[0][0] > self.coverage.earliest
 
     def _in_log(self, position: int) -> PastTree:
         covered = self.coverage

@@ -387,3 +387,19 @@ def test_a_position_that_a_restore_lost_is_refused() -> None:
         assert past.now().position == past.at(1000).position == 1000
         assert past.at(7).position == 7
         assert past.before(10**18).position == 7
+
+
+def test_exact_history_may_begin_where_there_is_no_event() -> None:
+    """As in a log that was restored from a snapshot of a restored log."""
+    connection = log_of(RECORDS[:6])
+    merge(connection, 6)
+    connection.execute("update meta set value = '1000' where key = 'merged'")
+    connection.execute("update sqlite_sequence set seq = 1000 where name = 'events'")
+    with past_of(connection) as past:
+        for time in (7, 10**18):
+            assert past.before(time).position == 1000
+        with pytest.raises(UncoveredError):
+            past.before(6)
+    connection.execute("update meta set value = '6' where key = 'floor'")
+    with past_of(connection) as past, pytest.raises(UncoveredError):
+        past.before(7)

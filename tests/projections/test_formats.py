@@ -1,6 +1,6 @@
 """What a released version wrote opens for ever, and says the same.
 
-Each file in `golden/` was written once, by the first version that had its format. None ever changes.
+Each file in `golden/` was written once, by the first version of its format. None ever changes.
 """
 
 import asyncio

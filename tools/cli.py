@@ -42,6 +42,7 @@ COMMANDS = {
     "rehash": Command("tools.rehash", "compute the hashes that a first scan left out"),
     "compact": Command("tools.compact", "drop what is older than the history window"),
     "squash": Command("tools.squash", "forget all that is gone; clients far behind begin anew"),
+    "filetracker": Command("tools.filetracker", "look after the directory of a file store"),
     "confirm-removal": Command("tools.confirm_removal", "believe that an emptied disk is empty"),
 }
 

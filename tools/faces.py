@@ -82,6 +82,7 @@ def filetracker(config: Config, system: System, clock: Clock) -> Filetracker | N
         prefix=_prefix(given.prefix or ""),
         size_max=given.max_file_size,
         fallback_url=given.fallback_url or "",
+        keep_days=given.keep_days,
     )
     tokens = Tokens(_tokens(config), given.read_tokens or {})
     return Filetracker(store, Gate(tokens), settings, clock)

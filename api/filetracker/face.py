@@ -17,6 +17,7 @@ from api.filetracker import download, history, listing
 from api.filetracker.access import Gate
 from api.filetracker.dates import format_version, parse_date, parse_version
 from api.filetracker.download import RawFields
+from api.filetracker.housekeeper import Housekeeper
 from api.filetracker.intake import Claims, Intake
 from api.filetracker.ranges import Range
 from api.filetracker.refusal import Fields, Refusal
@@ -60,11 +61,13 @@ class Settings(NamedTuple):
         prefix: before the endpoints, without a slash at its end; may be empty.
         size_max: the largest file that is taken, bytes; None for any.
         fallback_url: server that clients are sent to for files that are missing here; may be "".
+        keep_days: how long old versions are kept; None for ever.
     """
 
     prefix: bytes = b""
     size_max: int | None = None
     fallback_url: str = ""
+    keep_days: float | None = None
 
 
 class Filetracker:
@@ -84,9 +87,12 @@ class Filetracker:
         self._clock = clock
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="filetracker")
         self._threads = Threads(self._executor)
+        self._housekeeper = Housekeeper(store, clock, settings.keep_days)
+        self._housekeeper.start()
 
     def close(self) -> None:
         """Wait for what is being done; nothing is accepted afterwards."""
+        self._housekeeper.stop()
         self._executor.shutdown()
 
     def concerns(self, raw_path: bytes) -> bool:

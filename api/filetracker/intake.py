@@ -72,13 +72,22 @@ class Intake:
         fd: where to.
         claims: what was said of them.
         size_max: the largest file that is taken, bytes; None for any.
+        undeclared_max: the largest one that is compressed and does not say how large it is.
     """
 
-    def __init__(self, fd: int, claims: Claims, size_max: int | None) -> None:
+    def __init__(
+        self,
+        fd: int,
+        claims: Claims,
+        size_max: int | None,
+        undeclared_max: int | None = UNDECLARED_MAX,
+    ) -> None:
         self.size = 0
         self._fd = fd
         self._claims = claims
         self._size_max = size_max
+        declared = not claims.is_gzip or claims.size is not None
+        self._undeclared_max = None if declared else undeclared_max
         self._hash = hashlib.sha256()
         self._inflater = zlib.decompressobj(_GZIP) if claims.is_gzip else None
 
@@ -142,7 +151,7 @@ class Intake:
             raise Refusal(422, "the file has more bytes than Logical-Size says")
         if self._size_max is not None and self.size > self._size_max:
             raise _too_large(self._size_max)
-        if self._inflater and self._claims.size is None and self.size > UNDECLARED_MAX:
+        if self._undeclared_max is not None and self.size > self._undeclared_max:
             raise Refusal(413, "a compressed file this large must come with its Logical-Size")
 
 

@@ -116,12 +116,14 @@ class LogStatus(msgspec.Struct, frozen=True, kw_only=True):
         database_bytes: size of the database file.
         wal_bytes: size of its write-ahead log.
         queue: transactions that wait to be written.
+        full: whether nothing can be recorded, because the disk is full.
     """
 
     events: int = 0
     database_bytes: int = 0
     wal_bytes: int = 0
     queue: int = 0
+    full: bool = False
 
 
 class WebhookState(StrEnum):

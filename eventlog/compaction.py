@@ -41,8 +41,8 @@ DAY_US: Final = 86_400_000_000
 KEPT_PAGES: Final = 256
 """Free pages that stay in the file, 1 MiB: then what comes next need not make it grow again."""
 
-CHECKPOINT_ROWS: Final = 2_000
-"""Rows or pages changed between two checkpoints; each can cost two pages of WAL."""
+CHECKPOINT_ROWS: Final = 1_000
+"""Rows or pages changed between two checkpoints; each can cost two pages of WAL, 8 MiB in all."""
 
 STRETCH: Final = 200_000
 """Events whose predecessors are dropped in order of position: neighbours share pages."""
@@ -96,6 +96,10 @@ class Result(msgspec.Struct):
     seconds: float = 0.0
 
 
+def no_hook(_upto: int) -> None:
+    """Do nothing before a compaction."""
+
+
 class Options(NamedTuple):
     """How to compact.
 
@@ -109,7 +113,7 @@ class Options(NamedTuple):
 
     window_us: int
     archive: Archive | None = None
-    before: Callable[[int], object] = lambda _upto: None
+    before: Callable[[int], object] = no_hook
     connect: Connect = open_writer
 
 
@@ -162,14 +166,30 @@ class Compactor:
 
     def run_locked(self, pace: Pace, report: Report, window_us: int | None = None) -> Result:
         """Do as `run` for who holds the lock."""
+        return self._run(pace, report, self.options, window_us)
+
+    def relieve(self, pace: Pace, report: Report) -> Result:
+        """Do as `run` on a full disk: tell nobody before, and leave no more WAL than needed."""
+        with self.lock:
+            options = self.options._replace(before=no_hook)
+            result = self._run(pace, report, options, None)
+        with (
+            translated_errors(self._log.path),
+            contextlib.closing(self.options.connect(self._log.path)) as own,
+        ):
+            own.set_busy_timeout(0)  # a reader that is in its way must not hold the writer
+            own.execute("pragma wal_checkpoint(truncate)").fetchall()
+        return result
+
+    def _run(self, pace: Pace, report: Report, options: Options, window_us: int | None) -> Result:
         path, began = self._log.path, self._clock.monotonic()
-        window_us = self.options.window_us if window_us is None else window_us
+        window_us = options.window_us if window_us is None else window_us
         with (
             translated_errors(path),
             contextlib.closing(open_reader(path)) as reader,
-            contextlib.closing(self.options.connect(path)) as own,
+            contextlib.closing(options.connect(path)) as own,
         ):
-            work = _Work(pace, self.options, reader, own)
+            work = _Work(pace, options, reader, own)
             work.all(_end(reader, self._clock.now_us() - window_us), report)
         work.result.longest_hold_ms = round(pace.longest_seconds * 1000, 3)
         work.result.seconds = round(self._clock.monotonic() - began, 3)

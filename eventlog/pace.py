@@ -31,6 +31,7 @@ class Pace:
         clock: time.
         stop: when set, no further step should be asked for; also ends a rest.
         rest: seconds to rest for each second of holding the writer; 0 when nobody else wants it.
+        size_max: the most that a step may do.
 
     Attributes:
         size: how much the next step should do, in rows or pages.
@@ -38,7 +39,14 @@ class Pace:
         steps: how many there were.
     """
 
-    def __init__(self, log: Log, clock: Clock, stop: threading.Event, rest: float) -> None:
+    def __init__(
+        self,
+        log: Log,
+        clock: Clock,
+        stop: threading.Event,
+        rest: float,
+        size_max: int = SIZE_MAX,
+    ) -> None:
         self.size = SIZE_MIN
         self.longest_seconds = 0.0
         self.steps = 0
@@ -46,6 +54,7 @@ class Pace:
         self._clock = clock
         self._stop = stop
         self._rest = rest
+        self._size_max = size_max
 
     @property
     def is_stopped(self) -> bool:
@@ -87,4 +96,4 @@ class Pace:
         if worked > WORK_SECONDS or held > HOLD_MAX_SECONDS / 2:
             self.size = max(SIZE_MIN, self.size // 2)
         elif worked < WORK_SECONDS / 2 and held < HOLD_MAX_SECONDS / 4:
-            self.size = min(SIZE_MAX, self.size * 2)
+            self.size = min(self._size_max, self.size * 2)

@@ -143,7 +143,7 @@ def _examine_disk(connection: apsw.Connection, of: Source, report: Report, pause
     # A running server knows best what it leaves out: it may have been told by another file.
     served = watching.ask(of.database)
     exclude = of.exclude if served is None else tuple(served.exclude)
-    own = server_files(of.database, of.log_path, of.snapshots)
+    own = server_files(of.database, of.log_path, of.snapshots, of.archive)
     check = DiskCheck(connection, exclude, own if served is None else served.files)
     try:
         found = _compared(check, of.database, report, pause)

@@ -276,6 +276,7 @@ class System:
             watches=WatchStatus(used=sum(s.watches for s in states), limit=watch_limit()),
             log=self._log_status(),
             warnings=[
+                *self.maintenance.warnings,
                 *_warnings(states),
                 *filter(None, [described.problem]),
                 *self.upkeep.problems,
@@ -309,7 +310,8 @@ class System:
         return Observer(root, self.log, settings, settling, self._clock, self._changed)
 
     def _own_files(self) -> list[str]:
-        return server_files(self._config.database, self._config.log_path, self._config.snapshots)
+        config = self._config
+        return server_files(config.database, config.log_path, config.snapshots, config.archive)
 
     def _open_backend(self, root: Root) -> Backend:
         if self._config.backend == "fanotify":
@@ -372,6 +374,7 @@ class System:
             database_bytes=file_size(self.log.path),
             wal_bytes=file_size(f"{self.log.path}-wal"),
             queue=self.log.queued,
+            full=self.log.full or self.log.reserved,
         )
 
 

@@ -257,13 +257,16 @@ def database_path(arguments: argparse.Namespace) -> str:
 
 
 def server_files(
-    database: str, log_path: str | None, snapshots: SnapshotsSection | None = None
+    database: str,
+    log_path: str | None,
+    snapshots: SnapshotsSection | None = None,
+    archive: str | None = None,
 ) -> list[str]:
     """Return the files and directories of a server itself, which are never in its feed."""
     own = [f"{database}{suffix}" for suffix in _SIDE_FILES]
-    kept = snapshot_directory(database, snapshots or SnapshotsSection())
-    if kept.parent.exists():  # else there is nothing in it yet
-        own.append(str(kept))
+    kept = [snapshot_directory(database, snapshots or SnapshotsSection())]
+    kept += [Path(archive)] if archive else []
+    own += [str(path) for path in kept if path.parent.exists()]  # else nothing is in it yet
     return [*own, str(Path(log_path).absolute())] if log_path else own
 
 

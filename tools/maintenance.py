@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from eventlog.archive import Archive
+from eventlog.ballast import Ballast
 from eventlog.clock import Clock
 from eventlog.compaction import DAY_US, Compactor, Options, Report, Result, no_report
 from eventlog.log import Log
@@ -15,6 +16,7 @@ from eventlog.pace import Pace
 from projections.squash import Squashed, finish, squash
 from tools import control
 from tools.control import Arguments, Handler
+from tools.full_disk import FullDisk
 from tools.progress import Step
 from tools.upkeep import Task
 
@@ -58,10 +60,16 @@ class Maintenance:
         self._clock = clock
         kept = None if archive is None else Archive(archive)
         self.compactor = Compactor(log, Options(window_us(history_days), kept, before), clock)
+        self._full_disk = FullDisk(log, self.compactor, Ballast(log.path), clock)
 
     def tasks(self) -> list[Task]:
         """Return what is to be done from time to time."""
-        return [Task("compaction", COMPACTION_SECONDS, self._compact)]
+        return [self._full_disk.task(), Task("compaction", COMPACTION_SECONDS, self._compact)]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What an operator should know."""
+        return self._full_disk.warnings
 
     def commands(self) -> Mapping[str, Handler]:
         """Return what can be asked of a running server."""

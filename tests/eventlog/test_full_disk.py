@@ -1,7 +1,5 @@
 """A full disk: told as such, nothing kept by halves, and it goes on when there is space again."""
 
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from eventlog.errors import LogFullError
 from eventlog.log import Log
 from projections.replay import FOLDS
 from tests.eventlog.helpers import assert_sound, files, positions
+from tests.small_disk import fill, mounted
 
 pytestmark = pytest.mark.privileged
 
@@ -19,33 +18,8 @@ pytestmark = pytest.mark.privileged
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
     """A filesystem of 3 MiB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if mounted.returncode:
-        pytest.skip(f"cannot mount: {mounted.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
-def fill(path: Path) -> None:
-    """Leave no byte on the filesystem."""
-    with path.open("wb", buffering=0) as file:
-        for size in (65536, 4096, 1):
-            while _write(file.fileno(), bytes(size)):
-                pass
-
-
-def _write(descriptor: int, data: bytes) -> bool:
-    try:
-        return os.write(descriptor, data) == len(data)
-    except OSError:
-        return False
+    with mounted(tmp_path / "small", 3) as folder:
+        yield folder
 
 
 def append_until_full(log: Log) -> None:

@@ -1,0 +1,64 @@
+"""Space kept back on the disk of the log, so that a full disk can still be tidied.
+
+On a full disk SQLite can delete nothing: the deletion itself has to be written first. So a file of
+a few megabytes lies beside the database. When the disk is full it is given up, a compaction uses
+the space to free more, and then it is made again.
+"""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+BYTES: Final = 16 * 2**20
+"""Several times what the steps of a compaction write between two checkpoints."""
+
+_CHUNK = 2**20
+
+
+class Ballast:
+    """The file that can be given up.
+
+    Args:
+        database: the log; the file lies beside it.
+        size: of the file, bytes.
+    """
+
+    def __init__(self, database: str, size: int = BYTES) -> None:
+        self._path = Path(f"{database}.ballast")
+        self._size = size
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is something to be given up."""
+        return self._path.exists() and self._path.stat().st_size == self._size
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the disk has room for it, and as much again for the log."""
+        return self._free() >= 2 * self._size
+
+    def make(self) -> bool:
+        """Make it, if the disk has just room for it.
+
+        Its content is random: a filesystem that compresses would keep no space for zeros.
+
+        Returns:
+            Whether it is there now.
+        """
+        if not self.is_there and self._free() >= self._size:
+            try:
+                with self._path.open("wb", buffering=0) as file:
+                    for start in range(0, self._size, _CHUNK):
+                        file.write(os.urandom(min(_CHUNK, self._size - start)))
+                    os.fsync(file.fileno())
+            except OSError:  # someone else took the space meanwhile; it is tried again later
+                self.give_up()
+        return self.is_there
+
+    def give_up(self) -> None:
+        """Let the log have the space."""
+        self._path.unlink(missing_ok=True)
+
+    def _free(self) -> int:
+        return shutil.disk_usage(self._path.parent).free

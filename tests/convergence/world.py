@@ -18,7 +18,7 @@ from tests.convergence.client import Client, FeedError, Told
 from tests.convergence.disk import Picture, differences, picture
 from tests.convergence.operations import History
 from tests.convergence.table import OrphanError, table_picture
-from tests.serving import DEADLINE_SECONDS, Server, wait_until
+from tests.serving import DEADLINE_SECONDS, of_roots, wait_until
 from tools import control
 from tools.client.wire import Page
 from tools.control import CommandFailedError, NotRunningError
@@ -56,7 +56,7 @@ class World:
         for directory in (*self.roots.values(), self._outside):
             directory.mkdir(parents=True)
         self._database = base / "state" / "log.db"
-        self.server = Server(self.roots, self._database, "--backend", "inotify")
+        self.server = of_roots(self.roots, self._database, "--backend", "inotify")
         self._tops = {name: os.fsencode(path) for name, path in self.roots.items()}
         self._random = random.Random(seed)  # noqa: S311 - what happens must be repeatable
         self._follower = Client(seed)

@@ -12,9 +12,9 @@ from eventlog.connection import open_reader
 from eventlog.log import Log
 from projections.replay import FOLDS
 from tests.eventlog.helpers import assert_sound
+from tests.serving import running, wait_until
 from tests.tools.commanded import commanded
 from tests.tools.sample import write
-from tests.tools.server_process import eventually, running
 from tools import cli
 from tools.maintenance import Maintenance
 from tools.upkeep import Upkeep
@@ -132,11 +132,11 @@ def test_a_real_server_is_asked_and_stops_in_time(tmp_path: Path, capsys: Captur
     root.mkdir()
     (root / "file").write_text("one")
     with running(str(root), "--db", str(database), "--port", "0") as server:
-        eventually(lambda: "file" in server.names())
+        wait_until(lambda: "file" in server.names())
         for text in ("two", "three"):
             head = server.get("/api/v1/cursor")[1]["cursor"]
             (root / "file").write_text(text)
-            eventually(lambda: server.get("/api/v1/cursor")[1]["cursor"] > head)  # noqa: B023 - at once
+            wait_until(lambda: server.get("/api/v1/cursor")[1]["cursor"] > head)  # noqa: B023 - at once
         result = run(capsys, "--db", str(database), "--history-days", "0")
         assert result["dropped"] not in {0, 1}
         assert "file" in server.names()

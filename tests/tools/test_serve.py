@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from eventlog.clock import SystemClock
+from tests.serving import Server, running, wait_until
 from tests.tools.receiver_server import Inbox, receiving
-from tests.tools.server_process import Server, eventually, running
 from tools import cli
 from tools.client.connection import FeedClient
 from tools.client.following import Following
@@ -40,15 +40,15 @@ def database(tmp_path: Path) -> Path:
 @pytest.fixture
 def server(media: Path, database: Path) -> Iterator[Server]:
     with running(str(media), "--port", "0", "--db", str(database)) as server:
-        eventually(lambda: {"sub", "a.txt"} <= server.names())
+        wait_until(lambda: {"sub", "a.txt"} <= server.names())
         yield server
 
 
 def test_what_happens_to_files_is_served(server: Server, media: Path) -> None:
     (media / "new.txt").write_text("new")
-    eventually(lambda: "new.txt" in server.names())
+    wait_until(lambda: "new.txt" in server.names())
     (media / "sub" / "a.txt").unlink()
-    eventually(lambda: "a.txt" not in server.names())
+    wait_until(lambda: "a.txt" not in server.names())
     assert server.end() == 0
 
 
@@ -98,7 +98,7 @@ def test_a_second_server_on_the_same_database_is_refused(
     server: Server, media: Path, database: Path
 ) -> None:
     with running(str(media), "--port", "0", "--db", str(database)) as second:
-        assert second.process.wait(60) == 1
+        assert second.wait_ended() == 1
     assert len(second.lines) == 1
     assert "another nasfeed is using this database" in second.lines[0]
     assert server.get("/api/v1/cursor")[0] == 200
@@ -109,7 +109,7 @@ def test_a_port_that_is_taken_is_one_line_and_leaves_nothing(
 ) -> None:
     port = server.url.rpartition(":")[2]
     with running(str(media), "--port", port, "--db", f"{tmp_path}/new/other.db") as second:
-        assert second.process.wait(60) == 1
+        assert second.wait_ended() == 1
     [line] = second.lines
     assert line.startswith("nasfeed: cannot listen on 127.0.0.1 port ")
     assert port in line
@@ -120,7 +120,7 @@ def test_the_commands_work_beside_it(
     server: Server, media: Path, database: Path, capsys: Capture
 ) -> None:
     (media / "new.txt").write_text("new")
-    eventually(lambda: "new.txt" in server.names())
+    wait_until(lambda: "new.txt" in server.names())
     assert cli.main(["check", "--db", str(database)]) == 0
     assert cli.main(["replay", "--db", str(database), "--check"]) == 0
     assert cli.main(["replay", "--db", str(database)]) == 0
@@ -140,7 +140,7 @@ def test_it_goes_on_after_a_kill(server: Server, media: Path, database: Path) ->
     server.end(signal.SIGKILL)
     (media / "meanwhile").write_text("")
     with running(str(media), "--port", "0", "--db", str(database)) as again:
-        eventually(lambda: "meanwhile" in again.names())
+        wait_until(lambda: "meanwhile" in again.names())
         status, after = again.get(f"/api/v1/changes?cursor={before['cursor']}")
         assert status == 200
         assert after["log_id"] == before["log_id"]
@@ -157,10 +157,10 @@ def test_the_database_is_never_part_of_the_feed(media: Path) -> None:
     )
     with running("--config", str(config)) as server:
         # It says where it listens in its log, which is not read here.
-        eventually(lambda: log_file.exists() and "listening on" in log_file.read_text())
+        wait_until(lambda: log_file.exists() and "listening on" in log_file.read_text())
         server.url = log_file.read_text().partition("listening on ")[2].split()[0]
         (media / "x").write_text("")
-        eventually(lambda: "x" in server.names())
+        wait_until(lambda: "x" in server.names())
         assert server.names() == {"media", "sub", "a.txt", "x"}
 
 
@@ -168,7 +168,7 @@ def test_a_faulty_configuration_is_one_line(tmp_path: Path) -> None:
     config = tmp_path / "server.yaml"
     config.write_text("prot: 80\n")
     with running("--config", str(config)) as server:
-        assert server.process.wait(60) == 1
+        assert server.wait_ended() == 1
     assert server.lines == [
         f"nasfeed: {config}:1: unknown key prot; did you mean port?\n",
     ]
@@ -208,7 +208,7 @@ def test_a_value_that_does_not_work_is_one_line_with_file_and_key(
     values[key] = line.partition(": ")[2].format(file=file)
     config.write_text("".join(f"{name}: {value}\n" for name, value in values.items()))
     with running("--config", str(config)) as server:
-        assert server.process.wait(60) == 1
+        assert server.wait_ended() == 1
     [said] = server.lines
     assert said.startswith(f"nasfeed: {config}")
     assert message.format(file=file) in said
@@ -223,7 +223,7 @@ def test_more_workers_than_are_of_use_are_not_started(tmp_path: Path, media: Pat
     )
     with running("--config", str(config)) as server:
         server.wait()
-        eventually(lambda: "a.txt" in server.names())
+        wait_until(lambda: "a.txt" in server.names())
         workers = server.get("/api/v1/status")[1]["metadata"]["workers"]
         assert server.end() == 0
     assert workers <= 4 * len(os.sched_getaffinity(0))
@@ -241,19 +241,19 @@ def test_a_webhook_is_called_when_something_has_changed(tmp_path: Path, media: P
             f"webhooks: [{{url: '{url}', secret: 0123456789abcdef01234567}}]\n"
         )
         with running("--config", str(config)) as server:
-            eventually(lambda: log_file.exists() and "listening on" in log_file.read_text())
+            wait_until(lambda: log_file.exists() and "listening on" in log_file.read_text())
             server.url = log_file.read_text().partition("listening on ")[2].split()[0]
-            eventually(lambda: "a.txt" in server.names())
+            wait_until(lambda: "a.txt" in server.names())
 
             def caught_up() -> bool:
                 _, status = server.get("/api/v1/status")
                 [hook] = status["webhooks"]
                 return bool(hook["head"] == status["head"] > 0)
 
-            eventually(caught_up)
+            wait_until(caught_up)
             (media / "new").write_text("x")
-            eventually(lambda: "new" in server.names())
-            eventually(caught_up)
+            wait_until(lambda: "new" in server.names())
+            wait_until(caught_up)
     heads = [json.loads(body)["data"]["head"] for _, body in inbox.messages]
     assert heads == sorted(set(heads))
     assert len(heads) >= 2

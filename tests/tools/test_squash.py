@@ -10,9 +10,9 @@ from eventlog.connection import open_reader
 from eventlog.log import Log
 from projections.replay import FOLDS
 from tests.eventlog.helpers import assert_sound
+from tests.serving import running, wait_until
 from tests.tools.commanded import commanded
 from tests.tools.sample import write
-from tests.tools.server_process import eventually, running
 from tools import cli
 from tools.maintenance import Maintenance
 
@@ -74,13 +74,13 @@ def test_clients_of_a_real_server_are_told(tmp_path: Path, capsys: Capture) -> N
     root.mkdir()
     (root / "file").write_text("one")
     with running(str(root), "--db", str(database), "--port", "0") as server:
-        eventually(lambda: "file" in server.names())
+        wait_until(lambda: "file" in server.names())
         old = 1
         for number in range(3):
             (root / f"file{number}").write_text("two")
-        eventually(lambda: "file2" in server.names())
+        wait_until(lambda: "file2" in server.names())
         (root / "file0").unlink()
-        eventually(lambda: "file0" not in server.names())
+        wait_until(lambda: "file0" not in server.names())
         assert cli.main(["squash", "--db", str(database), "--yes", "--json"]) == 0
         floor = json.loads(capsys.readouterr().out)["floor"]
         status, gone = server.get(f"/api/v1/changes?cursor={old}")

@@ -16,8 +16,8 @@ from eventlog.log import Draft, Log
 from projections.changes import read_page
 from projections.replay import FOLDS
 from tests.eventlog.helpers import FakeClock, assert_sound, created, file_state, files, root_state
+from tests.serving import running, wait_until
 from tests.small_disk import fill, mounted
-from tests.tools.server_process import eventually, running
 from tools.full_disk import AGAIN_SECONDS, FullDisk
 
 pytestmark = pytest.mark.privileged
@@ -185,17 +185,17 @@ def test_a_real_server_serves_on_a_full_disk_and_recovers_alone(
     root.mkdir()
     (root / "early").touch()
     with running(str(root), "--db", f"{small}/log.db", "--port", "0") as server:
-        eventually(lambda: "early" in server.names())
+        wait_until(lambda: "early" in server.names())
         fill(small / "others")
         for number in range(3_000):
             (root / f"file{number:04d}").touch()
-        eventually(lambda: server.get("/api/v1/status")[1]["log"]["full"])
+        wait_until(lambda: server.get("/api/v1/status")[1]["log"]["full"])
         warnings = server.get("/api/v1/status")[1]["warnings"]
         assert any("the disk is full: reading goes on" in line for line in warnings)
         assert "early" in server.names()
         (small / "others").unlink()
-        eventually(lambda: "file2999" in server.names())
+        wait_until(lambda: "file2999" in server.names())
         assert len(server.names()) >= 3_001
-        eventually(lambda: not server.get("/api/v1/status")[1]["log"]["full"])
+        wait_until(lambda: not server.get("/api/v1/status")[1]["log"]["full"])
         assert server.end() == 0
     assert_sound(small / "log.db")

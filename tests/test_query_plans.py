@@ -12,6 +12,7 @@ from eventlog.schema import create_tables, run
 from projections import (
     bootstrap,
     changes,
+    filtered,
     from_snapshot,
     overlay,
     past,
@@ -58,7 +59,7 @@ def queries(module: ModuleType) -> dict[str, str]:
 
 MODULES = (
     *(tree, changes, check, past, past_tree, overlay, history, compaction, archive, whole),
-    *(snapshot, from_snapshot, bootstrap),
+    *(snapshot, from_snapshot, bootstrap, filtered),
 )
 QUERIES = {name: query for module in MODULES for name, query in queries(module).items()}
 

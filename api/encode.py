@@ -17,6 +17,7 @@ from api.wire import Change, Changes, Kind, Node, Removal, Update
 from eventlog.codec import decode_unchecked
 from eventlog.events import SUPER_ROOT, Removed
 from eventlog.identifiers import SUPER_ROOT_ID, NodeIds
+from projections.filter import LEFT
 
 REMEMBERED_MAX = 20_000
 """Entries of a map before it is emptied; some 100 bytes each."""
@@ -140,7 +141,13 @@ def shown(raw: bytes) -> tuple[str, str | UnsetType]:
 
 
 def page_json(
-    cursor: int, rows: list[tuple[int, int, bytes]], log_id: str, ids: NodeIds, *, has_more: bool
+    cursor: int,
+    rows: list[tuple[int, int, bytes]],
+    log_id: str,
+    ids: NodeIds,
+    *,
+    has_more: bool,
+    since: int | UnsetType = UNSET,
 ) -> bytes:
     """Encode a page of changes.
 
@@ -150,11 +157,22 @@ def page_json(
         log_id: epoch of the cursor.
         ids: of the log.
         has_more: whether there is a next page.
+        since: what goes with the cursor of a filtered page.
 
     Returns:
         The JSON.
     """
-    return to_json(Changes(cursor, changes(rows, ids), has_more, log_id))
+    return to_json(Changes(cursor, changes(rows, ids), has_more, log_id, since))
+
+
+def rows_json(rows: list[tuple[int, int, bytes]], ids: NodeIds) -> bytes:
+    """Encode changes as they stand between the brackets of a page.
+
+    Args:
+        rows: position, node number and record of each.
+        ids: of the log.
+    """
+    return to_json(changes(rows, ids))[1:-1]
 
 
 def changes(rows: list[tuple[int, int, bytes]], ids: NodeIds) -> list[Change]:
@@ -232,4 +250,7 @@ def _id_format(blocks: _Ids) -> Callable[[int], str]:
 def _removal(node_id: str, parent_id: str, event: Removed) -> Removal:
     name, raw = shown(event.name)
     form = _FORMS.get(event.mode & _TYPE_BITS, _FILE)
-    return Removal(True, node_id, event.reason, parent_id, name, form.is_directory, raw)  # noqa: FBT003 - as above
+    removal = Removal(True, node_id, event.reason, parent_id, name, form.is_directory, raw)  # noqa: FBT003 - as above
+    if event.reason == LEFT:
+        removal.left_filter = True
+    return removal

@@ -1,5 +1,6 @@
 """The feed: what each of its requests is answered. Who carries the answer, this module ignores."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final
 
@@ -7,6 +8,7 @@ from api import query
 from api.answers import Answer, problem
 from api.asgi import Receive
 from api.encode import SUPER_ROOT_FIELDS, page_json, shown, to_json
+from api.filtered import FilteredReads, LongPage, UnknownFilterError
 from api.limits import Delivery
 from api.longpoll import poll
 from api.pages import Pages, Reading
@@ -48,7 +50,16 @@ class Feed:
         self._delivery = delivery or Delivery()
         self._sleepers = Sleepers(log.head, log.subscribe, self._delivery.streams_max)
         self._shared = SharedReads(self._pages.submit, log.head)
-        self._source = Source(self._unhonoured, self._shared.page, log.head, self._busy, log.log_id)
+        self._filtered = FilteredReads(log)
+        self._source = Source(
+            refusal=self._unhonoured,
+            page=self._shared.page,
+            head=log.head,
+            reads=self._filtered,
+            run=self._pages.run,
+            busy=self._busy,
+            log_id=log.log_id,
+        )
 
     def stop(self) -> None:
         """End all streams, and answer all long polls: the server stops."""
@@ -122,7 +133,7 @@ class Feed:
 
     async def changes(
         self, query_string: bytes, log_ids: Sequence[str] = (), receive: Receive | None = None
-    ) -> Answer:
+    ) -> Answer | LongPage:
         """Answer with a page of changes; if it may wait, as soon as there are any.
 
         Args:
@@ -130,24 +141,22 @@ class Feed:
             log_ids: epochs named in headers.
             receive: of the request; tells when its client is gone.
         """
-        if not self._ready and (refusal := self._not_ready()):
-            return refusal
-        try:
-            asked = query.parse(query_string)
-        except query.QueryError as error:
-            return self._refuse(400, error.error, str(error))
-        asked = asked._replace(log_ids=(*log_ids, *asked.log_ids))
+        asked = await self._asked(query_string, log_ids, query.PAGE_DEFAULT)
+        if isinstance(asked, Answer):
+            return asked
         page = await self._page(asked)
-        if not asked.wait or not page.is_empty:
+        if asked.wait and page.is_empty:
+            if not self._sleepers.take():
+                return self._busy()
+            try:
+                page = await poll(asked, page, self._page, self._sleepers, receive)
+            finally:
+                self._sleepers.leave()
+        if page.below is None:
             return page.answer
-        if not self._sleepers.take():
-            return self._busy()
-        try:
-            return await poll(asked, page, self._page, self._sleepers, receive)
-        finally:
-            self._sleepers.leave()
+        return LongPage(page.below, self._filtered, self._pages.run)
 
-    def stream(
+    async def stream(
         self, query_string: bytes, log_ids: Sequence[str], last_event_id: str | None, form: Form
     ) -> Answer | Stream:
         """Answer with a stream of changes, or say why there is none.
@@ -160,16 +169,35 @@ class Feed:
             last_event_id: cursor that a client of server-sent events got last, if it did.
             form: how the stream is written.
         """
+        asked = await self._asked(query_string, log_ids, EVENT_PAGE, last_event_id)
+        if isinstance(asked, Answer):
+            return asked
+        return Stream(asked, form, self._source, self._sleepers, self._delivery.heartbeat_seconds)
+
+    async def _asked(
+        self, query_string: bytes, log_ids: Sequence[str], limit: int, cursor: str | None = None
+    ) -> query.ChangesQuery | Answer:
+        """Return what a client asks for, or why it gets nothing.
+
+        Args:
+            query_string: of the request, raw.
+            log_ids: epochs named in headers.
+            limit: how many changes there are in an answer unless the client says.
+            cursor: one that wins over that in the query string.
+        """
         if not self._ready and (refusal := self._not_ready()):
             return refusal
         try:
-            asked = query.parse(query_string, EVENT_PAGE)
-            if last_event_id:
-                asked = asked._replace(cursor=query.parse_cursor(last_event_id))
+            asked = query.parse(query_string, limit)
+            if cursor:
+                asked = asked._replace(cursor=query.parse_cursor(cursor), since=0)
+            if asked.wanted is not None:
+                await asyncio.to_thread(self._filtered.check, asked)
         except query.QueryError as error:
             return self._refuse(400, error.error, str(error))
-        asked = asked._replace(log_ids=(*log_ids, *asked.log_ids))
-        return Stream(asked, form, self._source, self._sleepers, self._delivery.heartbeat_seconds)
+        except UnknownFilterError as error:
+            return self._refuse(404, "unknown_filter", str(error))
+        return asked._replace(log_ids=(*log_ids, *asked.log_ids))
 
     def _unhonoured(self, asked: query.ChangesQuery) -> Answer | None:
         """Return why a cursor cannot be honoured, as far as memory tells, or None."""
@@ -184,11 +212,13 @@ class Feed:
         if refusal := self._unhonoured(asked):
             return Reading(refusal)
         end = self.at_end()
-        if end is not None and end[0] == asked.cursor:
+        if asked.wanted is None and end is not None and end[0] == asked.cursor:
             return Reading(end[1], end[0], is_empty=True)
-        return await self._pages.page(asked._replace(log_ids=(), wait=0.0))
+        return await self._pages.page(asked.after(asked.cursor, asked.since))
 
     def _read(self, asked: query.ChangesQuery) -> Reading:
+        if asked.wanted is not None:
+            return self._read_filtered(asked)
         page = self._log.changes(asked.cursor, asked.limit)
         # The database decides, not the head in memory: that one follows a moment after a commit,
         # and a client may hold a cursor from just that moment.
@@ -199,6 +229,14 @@ class Feed:
         log = self._log
         body = page_json(page.cursor, page.rows, log.log_id, log.ids, has_more=page.has_more)
         return Reading(Answer(body), page.cursor, page.has_more, not page.rows)
+
+    def _read_filtered(self, asked: query.ChangesQuery) -> Reading:
+        page, body = self._filtered.page(asked)
+        if page.cursor < asked.cursor:
+            return Reading(self._gone("cursor_ahead", page.cursor))
+        below = page if page.numbers else None
+        is_empty = not (page.rows or page.numbers)
+        return Reading(Answer(body), page.cursor, page.has_more, is_empty, page.since, below)
 
     def _busy(self) -> Answer:
         return problem(

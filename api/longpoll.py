@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from api.answers import Answer
 from api.asgi import Receive
 from api.pages import Reading
 from api.query import ChangesQuery
@@ -18,11 +17,11 @@ async def poll(
     read: ReadPage,
     sleepers: Sleepers,
     receive: Receive | None = None,
-) -> Answer:
+) -> Reading:
     """Wait until a page has changes, its client is gone, or the time is over.
 
-    A page without changes may still move the cursor. What is answered in the end is the last one,
-    so that nothing is looked at twice.
+    A page without changes may still move the cursor. The last one is answered, so that nothing is
+    looked at twice.
 
     Args:
         asked: what the client wants; the time runs from now.
@@ -35,7 +34,7 @@ async def poll(
     until = asyncio.get_running_loop().time() + asked.wait
     try:
         while page.is_empty and page.cursor is not None:
-            asked = asked._replace(cursor=page.cursor)
+            asked = asked._replace(cursor=page.cursor, since=page.since)
             rest = until - asyncio.get_running_loop().time()
             if not page.has_more:
                 await sleepers.sleep(asked.cursor, rest, left)
@@ -49,4 +48,4 @@ async def poll(
     finally:
         if left is not None:
             left.cancel()
-    return page.answer
+    return page

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
 
 from api.answers import Answer
+from api.filtered import Below
 from api.query import ChangesQuery
 
 READERS: Final = 2
@@ -27,12 +28,16 @@ class Reading(NamedTuple):
         cursor: of the next page, or None after a refusal.
         has_more: whether there is a next page now.
         is_empty: whether the page has no changes.
+        since: of a filtered page, what goes with its cursor.
+        below: what a filtered page has besides what is in the answer, or None.
     """
 
     answer: Answer
     cursor: int | None = None
     has_more: bool = False
     is_empty: bool = False
+    since: int = 0
+    below: Below | None = None
 
 
 class _Ahead(NamedTuple):
@@ -74,7 +79,7 @@ class Pages:
         page = await reading
         if page.has_more and page.cursor is not None:
             # Not before this answer is written: reading would keep it waiting.
-            following = asked._replace(cursor=page.cursor)
+            following = asked.after(page.cursor, page.since)
             asyncio.get_running_loop().call_soon(self._read_ahead, following)
         return page
 
@@ -94,6 +99,10 @@ class Pages:
     def _forget(self, ahead: _Ahead) -> None:
         if self._ahead is ahead:
             self._ahead = None
+
+    async def run(self, read: Callable[[], bytes]) -> bytes:
+        """Read something else in one of the threads."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, read)
 
     def submit(self, asked: ChangesQuery) -> asyncio.Future[Reading]:
         """Begin to read a page in a thread."""

@@ -6,6 +6,7 @@ from litestar.openapi.spec import OpenAPIType, Operation, Parameter, Schema
 
 from api.query import CURSOR_MAX, PAGE_DEFAULT, PAGE_MAX, WAIT_MAX
 from api.stream import EVENT_PAGE
+from projections.filter import KINDS
 
 _CURSOR = Schema(type=OpenAPIType.INTEGER, minimum=0, maximum=CURSOR_MAX, default=0)
 _TEXT = Schema(type=OpenAPIType.STRING)
@@ -24,8 +25,31 @@ def _max_size(default: int) -> Parameter:
     )
 
 
+def filters() -> list[Parameter]:
+    """Describe what narrows an answer to some nodes; a node must satisfy all that is given."""
+    texts = Schema(type=OpenAPIType.ARRAY, items=_TEXT)
+    kinds = Schema(type=OpenAPIType.ARRAY, items=Schema(enum=list(KINDS.values())))
+    told = {
+        "root": (_TEXT, "Only what is in the root with this name."),
+        "under": (_TEXT, "Only the node with this id, and what is below it."),
+        "mime": (texts, "Only what has a MIME type that begins so; of several, with any."),
+        "kind": (kinds, "Only nodes of this kind; of several, of any."),
+    }
+    return [
+        Parameter(name, "query", schema, description=description)
+        for name, (schema, description) in told.items()
+    ]
+
+
 def _common() -> list[Parameter]:
     return [
+        *filters(),
+        Parameter(
+            "since",
+            "query",
+            _CURSOR,
+            description="With a filter: what came with the cursor, so that less need be told.",
+        ),
         Parameter(
             "cursor",
             "query",

@@ -1,6 +1,6 @@
 """What the API needs from the rest of the program, and nothing more; composition fills it in."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -8,6 +8,8 @@ from api.status import Readiness, Status
 from eventlog.identifiers import NodeIds
 from projections.bootstrap import Bootstrap, Row
 from projections.changes import Page
+from projections.filter import Filter
+from projections.filtered import FilteredPage
 from projections.past import Past
 
 
@@ -58,6 +60,34 @@ class FeedLog(Protocol):
 
     def bootstrap_page(self, walk: Bootstrap) -> list[Row]:
         """Read the next page of a walk through the tree in one read transaction, in a thread."""
+        ...
+
+    def knows(self, wanted: Filter) -> bool:
+        """Return whether the root and the directory of a filter exist; called in a thread."""
+        ...
+
+    def filtered(self, wanted: Filter, cursor: int, since: int, limit: int) -> FilteredPage:
+        """Read the changes after a cursor through a filter, otherwise as `changes`.
+
+        Args:
+            wanted: the filter.
+            cursor: a position, or 0.
+            since: of the page that the cursor is from; 0 when it is not known.
+            limit: at most so many changes, and what they bring with them.
+        """
+        ...
+
+    def below(
+        self, wanted: Filter, cursor: int, since: int, numbers: Sequence[int]
+    ) -> list[tuple[int, int, bytes]]:
+        """Read some of the nodes that a filtered page has `below`; called in a thread.
+
+        Args:
+            wanted: the filter.
+            cursor: that the page was asked with.
+            since: likewise.
+            numbers: of the nodes.
+        """
         ...
 
     def path(self, number: int) -> bytes | None:

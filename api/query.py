@@ -1,8 +1,11 @@
 """What a request for changes asks for, checked strictly where a mistake would cost changes."""
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 from urllib.parse import parse_qsl
+
+from projections.filter import KINDS
 
 PAGE_DEFAULT = 1_000
 PAGE_MAX = 10_000
@@ -42,6 +45,28 @@ class WaitError(QueryError):
     error = "invalid_wait"
 
 
+class FilterError(QueryError):
+    """A filter is not what it must be."""
+
+    error = "invalid_filter"
+
+
+class Wanted(NamedTuple):
+    """A filter as it was asked for; see `projections.filter.Filter`.
+
+    Attributes:
+        root: name of a root, or None.
+        under: id of a directory, or None.
+        mimes: beginnings of MIME types.
+        kinds: kinds of nodes.
+    """
+
+    root: str | None = None
+    under: str | None = None
+    mimes: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+
+
 class ChangesQuery(NamedTuple):
     """A request for changes.
 
@@ -50,12 +75,20 @@ class ChangesQuery(NamedTuple):
         limit: how many changes a page may have.
         log_ids: epochs that the client believes to be in; each must be the log's.
         wait: seconds that the client is willing to wait for something new.
+        wanted: the filter, or None.
+        since: what came with the cursor, through a filter; 0 when it is not known.
     """
 
     cursor: int
     limit: int
     log_ids: tuple[str, ...] = ()
     wait: float = 0.0
+    wanted: Wanted | None = None
+    since: int = 0
+
+    def after(self, cursor: int, since: int) -> "ChangesQuery":
+        """Return what asks for the next page, and says no more than pages depend on."""
+        return self._replace(cursor=cursor, since=since, log_ids=(), wait=0.0)
 
 
 def parse(query: bytes, limit: int = PAGE_DEFAULT) -> ChangesQuery:
@@ -71,6 +104,7 @@ def parse(query: bytes, limit: int = PAGE_DEFAULT) -> ChangesQuery:
     Raises:
         CursorError: the cursor is malformed or given more than once.
         WaitError: so is the time to wait.
+        FilterError: so is a filter.
     """
     pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, errors="replace")
 
@@ -82,6 +116,8 @@ def parse(query: bytes, limit: int = PAGE_DEFAULT) -> ChangesQuery:
         limit=page_limit(values("max_size"), limit),
         log_ids=tuple(values("log_id")),
         wait=_wait(values("wait")),
+        wanted=_wanted(values),
+        since=_cursor(values("since")),
     )
 
 
@@ -121,3 +157,24 @@ def _wait(values: list[str]) -> float:
     if len(values) > 1 or not _SECONDS.fullmatch(values[0]) or float(values[0]) > WAIT_MAX:
         raise WaitError(f"wait is a number of seconds up to {WAIT_MAX}, given once")
     return float(values[0])
+
+
+def _wanted(values: Callable[[str], list[str]]) -> Wanted | None:
+    wanted = Wanted(
+        root=_one("root", values("root")),
+        under=_one("under", values("under")),
+        mimes=tuple(values("mime")),
+        kinds=tuple(values("kind")),
+    )
+    if unknown := set(wanted.kinds).difference(KINDS.values()):
+        known = ", ".join(KINDS.values())
+        raise FilterError(f"there is no kind {min(unknown)!r}; the kinds are {known}")
+    if "" in wanted.mimes:
+        raise FilterError("mime is empty; leave it out, or give the beginning of a MIME type")
+    return None if wanted == Wanted() else wanted
+
+
+def _one(name: str, values: list[str]) -> str | None:
+    if len(values) > 1 or "" in values:
+        raise FilterError(f"{name} is given once, or not at all")
+    return values[0] if values else None

@@ -48,6 +48,7 @@ ALWAYS = {
     431: spec(Problem, "The request line and header fields are too long."),
 }
 READY = {503: _NOT_READY, **ALWAYS}
+_NO_FILTER = spec(Problem, "The filter names a root or directory that there is not.")
 _STREAM = ResponseSpec(
     str,
     media_type=Form.EVENTS.value,
@@ -86,20 +87,20 @@ def to_response(answer: Answer) -> Response[Any]:
     )
 
 
-class StreamResponse(Response[Any]):
-    """Hands the request over to a stream.
+class _Handover(Response[Any]):
+    """Hands the request over to an application that answers it bit by bit."""
 
-    Args:
-        stream: the application that answers.
-    """
-
-    def __init__(self, stream: Application) -> None:
+    def __init__(self, app: Application) -> None:
         super().__init__(None)
-        self._stream = stream
+        self._app = app
 
     def to_asgi_response(self, *_: object, **__: object) -> Application:  # type: ignore[override]  # ASGI
         """Return what answers."""
-        return self._stream
+        return self._app
+
+
+def _handed_over(answer: Answer | Application) -> Response[Any]:
+    return to_response(answer) if isinstance(answer, Answer) else _Handover(answer)
 
 
 def preferred_form(accepted: list[str]) -> Form:
@@ -172,6 +173,7 @@ def _change_handlers(feed: Feed) -> list[Any]:
         operation_class=ChangesOperation,
         responses={
             400: spec(Problem, "A parameter is malformed or given more than once."),
+            404: _NO_FILTER,
             410: spec(Gone, "The cursor cannot be honoured; begin again at cursor 0."),
             **_WAITING,
         },
@@ -185,24 +187,29 @@ def _change_handlers(feed: Feed) -> list[Any]:
         log_ids = request.headers.getall("x-log-id", [])
         query = request.scope["query_string"]
         receive = cast("Receive", request.receive)
-        return to_response(await feed.changes(query, log_ids, receive))
+        return _handed_over(await feed.changes(query, log_ids, receive))
 
     @get(
         "/changes/stream",
         operation_id="stream",
         operation_class=StreamOperation,
-        responses={200: _STREAM, 400: spec(Problem, "A parameter is malformed."), **_WAITING},
+        responses={
+            200: _STREAM,
+            400: spec(Problem, "A parameter is malformed."),
+            404: _NO_FILTER,
+            **_WAITING,
+        },
         summary="Changes as they happen",
         description="The first events bring what is after the cursor, the next what happens then.",
     )
     async def stream(request: AnyRequest) -> Response[Any]:
-        answer = feed.stream(
+        answer = await feed.stream(
             request.scope["query_string"],
             request.headers.getall("x-log-id", []),
             request.headers.get("last-event-id"),
             preferred_form(request.headers.getall("accept", [])),
         )
-        return to_response(answer) if isinstance(answer, Answer) else StreamResponse(answer)
+        return _handed_over(answer)
 
     return [changes, stream]
 
@@ -222,7 +229,7 @@ def _snapshot(feed: Feed, snapshots: bootstrap.Snapshots) -> HTTPRouteHandler:
         refusal = feed.refusal()
         if refusal is not None:
             return to_response(refusal)
-        return StreamResponse(bootstrap.SnapshotStream(snapshots))
+        return _Handover(bootstrap.SnapshotStream(snapshots))
 
     return snapshot
 

@@ -13,6 +13,7 @@ never shows the status to the page: after a 410 it would be silent for ever.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from enum import Enum
 from itertools import count
@@ -21,6 +22,7 @@ from typing import Final, NamedTuple
 from api.answers import Answer
 from api.asgi import Receive, Scope, Send
 from api.encode import to_json
+from api.filtered import FilteredReads
 from api.pages import Reading
 from api.query import ChangesQuery
 from api.sending import send_answer
@@ -50,6 +52,8 @@ class Source(NamedTuple):
         refusal: says why a cursor cannot be honoured, or None.
         page: reads a page.
         head: the last durable position, from memory.
+        reads: reads the pieces of long pages.
+        run: runs such a reading in a thread.
         busy: what is answered when there are too many streams.
         log_id: epoch of the positions.
     """
@@ -57,6 +61,8 @@ class Source(NamedTuple):
     refusal: Callable[[ChangesQuery], Answer | None]
     page: Callable[[ChangesQuery], Awaitable[Reading]]
     head: Callable[[], int]
+    reads: FilteredReads
+    run: Callable[[Callable[[], bytes]], Awaitable[bytes]]
     busy: Callable[[], Answer]
     log_id: str
 
@@ -87,6 +93,8 @@ class Stream:
         # Not all at once: what wakes together would else beat together.
         self._beat_seconds = heartbeat_seconds * (1 - next(_turns) % 16 / 64)
         self._is_told = False
+        self._pieces: deque[Callable[[], bytes]] = deque()
+        self._follows = (0, 0)
 
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
         """Send changes until the client leaves or the server stops."""
@@ -114,14 +122,38 @@ class Stream:
 
     async def _next(self, left: "asyncio.Future[None]") -> bytes:
         """Return what comes next; it may take until the next heartbeat."""
+        if self._pieces:
+            return await self._piece()
         if refusal := self._source.refusal(self._asked):
             return self._reset(refusal)
         if self._asked.cursor != self._source.head():
-            page = await self._source.page(self._asked._replace(log_ids=(), wait=0.0))
-            if page.cursor is None:
-                return self._reset(page.answer)
+            page = await self._source.page(self._asked.after(self._asked.cursor, self._asked.since))
             if page.cursor != self._asked.cursor:
-                return self._changes(page.cursor, page)
+                return self._taken(page)
+        return await self._idle(left)
+
+    def _taken(self, page: Reading) -> bytes:
+        """Take a page, and return what is to be said of it at once."""
+        if page.cursor is None:
+            return self._reset(page.answer)
+        if page.below is not None:
+            self._pieces = deque(self._source.reads.events(page.below))
+            self._follows = page.cursor, page.since
+            return b""
+        self._asked = self._asked._replace(cursor=page.cursor, since=page.since)
+        # What the client never knew moves the cursor, but is no news: a heartbeat will tell.
+        return b"" if page.is_empty else self._event(b"changes", page.answer.body)
+
+    async def _piece(self) -> bytes:
+        """Return a piece of a long page; the last one moves the cursor."""
+        body = await self._source.run(self._pieces.popleft())
+        if not self._pieces:
+            cursor, since = self._follows
+            self._asked = self._asked._replace(cursor=cursor, since=since)
+        return self._event(b"changes", body)
+
+    async def _idle(self, left: "asyncio.Future[None]") -> bytes:
+        """Say that there is nothing newer, at once if this is news, else when it is time."""
         if not self._is_told:
             self._is_told = True
             return self._event(b"caught_up", self._place())
@@ -130,13 +162,8 @@ class Stream:
             return b""
         return self._event(b"heartbeat", self._place())
 
-    def _changes(self, cursor: int, page: Reading) -> bytes:
-        self._asked = self._asked._replace(cursor=cursor)
-        # What the client never knew moves the cursor, but is no news: a heartbeat will tell.
-        return b"" if page.is_empty else self._event(b"changes", page.answer.body)
-
     def _reset(self, refusal: Answer) -> bytes:
-        self._asked = self._asked._replace(cursor=0, log_ids=())
+        self._asked = self._asked._replace(cursor=0, since=0, log_ids=())
         self._is_told = False
         return self._event(b"reset", refusal.body)
 

@@ -3,7 +3,7 @@
 A field with the default UNSET is left out of the answer when it has nothing to say.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import msgspec
@@ -61,9 +61,10 @@ class Removal(msgspec.Struct, gc=False):
     """A node is gone for good; each of its descendants has a removal of its own.
 
     Attributes:
-        reason: deleted, moved_out, replaced, excluded or root_removed.
+        reason: deleted, moved_out, replaced, excluded, root_removed or left_filter.
         parent_id: the directory that held it.
         name: its last name.
+        left_filter: the node is still there, but no longer matches the filter.
     """
 
     removed: Literal[True]
@@ -73,6 +74,7 @@ class Removal(msgspec.Struct, gc=False):
     name: str
     is_directory: bool
     name_raw: Base64 | UnsetType = UNSET
+    left_filter: bool | UnsetType = UNSET
 
 
 Change = Update | Removal
@@ -89,12 +91,15 @@ class Changes:
         cursor: what to send for the next page.
         has_more: whether the next page has something now.
         log_id: epoch of the cursor; when it changes, begin again at cursor 0.
+        since: with a filter only: send it with the cursor, and you are told of no removal of what
+            you never had.
     """
 
     cursor: int
     changes: list[Change]
     has_more: bool
     log_id: str
+    since: int | UnsetType = field(default_factory=lambda: UNSET)  # a plain one would be described
 
 
 class Cursor(msgspec.Struct, gc=False):

@@ -4,7 +4,7 @@ import logging
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,8 +28,11 @@ from eventlog.epochs import is_lost
 from eventlog.events import Content
 from eventlog.identifiers import NodeIds
 from eventlog.log import Log
+from projections import filtered
 from projections.bootstrap import Bootstrap, Row
 from projections.changes import Page, read_page
+from projections.filter import Filter
+from projections.filtered import FilteredPage
 from projections.overlay import Overlays
 from projections.past import Past, reading
 from projections.paths import Paths
@@ -118,6 +121,23 @@ class FeedReader:
         """Read the next page of a walk through the tree; any thread may call."""
         with self.connection() as connection:
             return walk.page(connection)
+
+    def knows(self, wanted: Filter) -> bool:
+        """Return whether the root and the directory of a filter exist."""
+        with self.connection() as connection:
+            return filtered.is_known(connection, wanted)
+
+    def filtered(self, wanted: Filter, cursor: int, since: int, limit: int) -> FilteredPage:
+        """Read the changes after a cursor through a filter."""
+        with self.connection() as connection:
+            return filtered.read_page(connection, wanted, cursor, since, limit)
+
+    def below(
+        self, wanted: Filter, cursor: int, since: int, numbers: Sequence[int]
+    ) -> list[tuple[int, int, bytes]]:
+        """Read some of the nodes that a filtered page has `below`."""
+        with self.connection() as connection:
+            return filtered.read_below(connection, wanted, cursor, since, numbers)
 
     def path(self, number: int) -> bytes | None:
         """Return the absolute path of a live node; only the event loop's thread may call."""

@@ -9,7 +9,7 @@ import socket
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import apsw
@@ -27,8 +27,11 @@ from eventlog.epochs import Gap, is_lost
 from eventlog.events import Created, Event, Modified, Reason, Record, Removed, State
 from eventlog.identifiers import NodeIds
 from eventlog.wakeup import Wakeup
+from projections import filtered
 from projections.bootstrap import Bootstrap, Row
 from projections.changes import Page
+from projections.filter import Filter
+from projections.filtered import FilteredPage
 from projections.overlay import Overlays
 from projections.past import Past, reading
 from tests.projections.snapshots import log_of
@@ -122,6 +125,20 @@ class MemoryLog:
 
     def path(self, number: int) -> bytes | None:
         return self.paths.get(number)
+
+    def knows(self, wanted: Filter) -> bool:
+        with self._stored() as connection:
+            return filtered.is_known(connection, wanted)
+
+    def filtered(self, wanted: Filter, cursor: int, since: int, limit: int) -> FilteredPage:
+        with self._stored() as connection:
+            return filtered.read_page(connection, wanted, cursor, since, limit)
+
+    def below(
+        self, wanted: Filter, cursor: int, since: int, numbers: Sequence[int]
+    ) -> list[tuple[int, int, bytes]]:
+        with self._stored() as connection:
+            return filtered.read_below(connection, wanted, cursor, since, numbers)
 
     @contextlib.contextmanager
     def past(self) -> Iterator[Past]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import apsw
 import pytest
 
+from api.answers import Answer
 from api.encode import page_json
 from api.feed import Feed
 from api.status import Readiness
@@ -57,6 +58,7 @@ def test_it_is_served_as_it_was(database: Path, number: int) -> None:
     feed.close()
     reader.close()
     log.close()
+    assert isinstance(found, Answer)
     assert (found.status, found.body) == (200, answer(number))
 
 

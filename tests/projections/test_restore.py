@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api.answers import Answer
 from api.feed import Feed
 from api.status import Readiness
 from eventlog import history
@@ -289,6 +290,7 @@ class OldClient:
         more = True
         while more:
             answer = await feed.changes(b"cursor=%d&max_size=2" % self.cursor)
+            assert isinstance(answer, Answer)
             data = msgspec.json.decode(answer.body)
             if data.get("reset"):
                 self.names.clear()  # what the real one does when it begins again at 0

@@ -98,8 +98,15 @@ class Archive:
         return end, written
 
     def _prepare(self, log_id: str) -> None:
-        """Make the directory, but not its parents: a disk that is not mounted is no place."""
-        self._directory.mkdir(exist_ok=True)
+        """Make the directory, but not its parents: a disk that is not mounted is no place.
+
+        A process that was killed may have left a file whose name is not on the disk yet. What it
+        covers is dropped only after this sync.
+        """
+        if not self._directory.exists():
+            self._directory.mkdir()
+            self._calls.sync_directory(self._directory.parent)
+        self._calls.sync_directory(self._directory)
         for path in self._directory.glob(f".*-{log_id[:8]}{SUFFIX}{PARTIAL}"):
             self._calls.remove(path)
 

@@ -140,6 +140,12 @@ class WatchedCalls(Calls):
         self._names: dict[int, str] = {}
         self._ends: dict[int, int] = {}
 
+    def create(self, path: Path) -> int:
+        self._observer(Create(path.name))
+        descriptor = super().create(path)
+        self._names[descriptor], self._ends[descriptor] = path.name, 0
+        return descriptor
+
     def open(self, path: Path) -> int:
         if not path.exists():
             self._observer(Create(path.name))

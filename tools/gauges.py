@@ -50,6 +50,8 @@ class Gauges(Collector):
             "nasfeed_ready", "Whether the feed answers.", value=int(system.readiness().ready)
         )
         yield Gauge("nasfeed_http_connections", "Open connections.", value=len(self._connections))
+        failing = len(system.upkeep.problems)
+        yield Gauge("nasfeed_upkeep_failing", "Tasks whose last turn failed.", value=failing)
         yield from _log(system.log)
         yield from _roots(states)
         yield from _watches(states)

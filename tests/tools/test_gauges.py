@@ -53,6 +53,7 @@ def test_the_state_of_the_server_is_told(system: System, registry: CollectorRegi
     assert value(registry, "nasfeed_log_commits_total") >= 1
     assert value(registry, "nasfeed_log_failed") == 0
     assert value(registry, "nasfeed_log_queue") == 0
+    assert value(registry, "nasfeed_upkeep_failing") == 0
     assert value(registry, "nasfeed_database_bytes") > 0
     assert value(registry, "nasfeed_wal_bytes") > 0
     assert value(registry, "nasfeed_http_connections") == 0

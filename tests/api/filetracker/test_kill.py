@@ -82,7 +82,7 @@ def test_a_killed_server_leaves_each_file_as_it_was_or_as_it_was_to_be(tmp_path:
     root = tmp_path / "root"
     root.mkdir()
     database = tmp_path / "state" / "log.db"
-    server = Server({}, database, "--config", str(configured(tmp_path, root)))
+    server = Server("--config", str(configured(tmp_path, root)))
     workers = [Worker(number) for number in range(WORKERS)]
     try:
         for _ in range(KILLS):

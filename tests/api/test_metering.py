@@ -1,13 +1,14 @@
 """How requests are counted and timed."""
 
 import asyncio
+import re
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 
 from api.answers import Answer
 from api.asgi import Headers, Message, Receive, Scope, Send
-from api.metering import OTHER, STREAM, Meter, Routes
+from api.metering import OTHER, STREAM, Meter, Routes, Tallies
 
 TEMPLATES = ["/a", "/n/{id}/path", "/n/{id}", "/a.b/{x}", STREAM]
 
@@ -135,3 +136,21 @@ def test_what_is_no_request_passes_unmeasured() -> None:
     metered = _Metered(200)
     metered.ask("", kind="lifespan")
     assert metered.count(OTHER, 200) is None
+
+
+def test_durations_are_told_in_buckets_that_add_up() -> None:
+    tallies = Tallies()
+    registry = CollectorRegistry()
+    registry.register(tallies)
+    for status, seconds in ((200, 0.0004), (200, 0.001), (404, 0.003), (200, 99.0), (200, None)):
+        tallies.add("/a", status, seconds)
+    text = generate_latest(registry).decode()
+    buckets = dict(re.findall(r'_bucket\{le="([^"]+)",route="/a"\} (\S+)', text))
+    assert buckets["0.0005"] == "1.0"
+    assert buckets["0.001"] == "2.0"
+    assert buckets["0.0025"] == "2.0"
+    assert buckets["0.005"] == "3.0"
+    assert buckets["5.0"] == "3.0"
+    assert buckets["+Inf"] == "4.0"
+    assert 'duration_seconds_count{route="/a"} 4.0' in text
+    assert 'requests_total{route="/a",status="200"} 4.0' in text

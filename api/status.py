@@ -117,6 +117,8 @@ class LogStatus(msgspec.Struct, frozen=True, kw_only=True):
         wal_bytes: size of its write-ahead log.
         queue: transactions that wait to be written.
         full: whether nothing can be recorded, because the disk is full.
+        snapshot: as of which position the newest snapshot is; 0: there is none.
+        snapshot_time: when it was taken, ISO 8601, or "".
     """
 
     events: int = 0
@@ -124,6 +126,8 @@ class LogStatus(msgspec.Struct, frozen=True, kw_only=True):
     wal_bytes: int = 0
     queue: int = 0
     full: bool = False
+    snapshot: int = 0
+    snapshot_time: str = ""
 
 
 class WebhookState(StrEnum):

@@ -37,8 +37,8 @@ def filling(file: SnapshotFile) -> Fill:
 
     def fill(source: apsw.Connection, target: apsw.Connection, folds: Sequence[Fold]) -> int:
         check_fits(source, file)
-        folded = 0
-        for batch in _batches(_unchanged(source, file)):
+        folded, floor = 0, line(source).floor
+        for batch in _batches(_unchanged(source, file, floor)):
             folded += len(batch)
             for fold in folds:
                 fold.apply(target, batch)
@@ -67,14 +67,15 @@ def check_fits(source: apsw.Connection, file: SnapshotFile) -> None:
         )
 
 
-def _unchanged(source: apsw.Connection, file: SnapshotFile) -> Iterator[Record]:
+def _unchanged(source: apsw.Connection, file: SnapshotFile, floor: int) -> Iterator[Record]:
     """Yield what the snapshot says of nodes to which nothing happened since.
 
     Each is compared with the log, so that a snapshot cannot bring in what the log does not know.
+    Only a squash that was going on when the snapshot was taken has dropped tombstones since.
     """
     for record in chain(file.nodes(), file.removed()):
         position, raw = (*fetch(source, LAST, (record.node,)), (0, b""))[0]
-        if position > file.header.position:
+        if position > file.header.position or (not position and record.position <= floor):
             continue
         if position != record.position or codec.decode(raw, position) != record.event:
             raise SnapshotError(

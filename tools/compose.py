@@ -185,7 +185,7 @@ class System:
     def __init__(self, config: Config, clock: Clock) -> None:
         self.log = Log(config.database, FOLDS, clock=clock)
         self.snapshots = Snapshots(config.database, config.snapshots, clock)
-        self.snapshots.store.prepare()
+        self.snapshots.prepare()
         self.reader = FeedReader(self.log, self.snapshots.store)
         self._config = config
         self._clock = clock
@@ -389,12 +389,16 @@ class System:
     def _log_status(self) -> LogStatus:
         with self.reader.connection() as connection:
             events = Tree(connection).count_events()
+        listed = self.snapshots.newest
+        newest = listed.header if listed else None
         return LogStatus(
             events=events,
             database_bytes=file_size(self.log.path),
             wal_bytes=file_size(f"{self.log.path}-wal"),
             queue=self.log.queued,
             full=self.log.full or self.log.reserved,
+            snapshot=newest.position if newest else 0,
+            snapshot_time=_iso(newest.time_us) if newest else "",
         )
 
 

@@ -38,6 +38,21 @@ class Snapshots:
         self._retention = Retention(settings.keep, settings.keep_days)
         self._clock = clock
         self._stopping = threading.Event()
+        self._seen: Listed | None = None
+
+    @property
+    def newest(self) -> Listed | None:
+        """The newest snapshot, as far as was looked: at the start and whenever one might be due."""
+        return self._seen
+
+    def prepare(self) -> None:
+        """Make the directory, and look what is in it.
+
+        Raises:
+            LogError: one of the two cannot be done.
+        """
+        self.store.prepare()
+        self._seen = self.store.newest(self._line())
 
     def take(self) -> tuple[Listed, bool]:
         """Take one now, unless nothing was appended since the newest; remove what may go.
@@ -55,6 +70,7 @@ class Snapshots:
             self.store.prune(line(connection), self._retention, now_us)
         finally:
             connection.close()
+        self._seen = taken[0]
         return taken
 
     def take_due(self, stop: threading.Event) -> None:
@@ -66,7 +82,8 @@ class Snapshots:
         Raises:
             LogError: see `take`.
         """
-        if self._interval_seconds and not stop.is_set() and self._is_due(self._interval_seconds):
+        is_due = not stop.is_set() and self._is_due(self._interval_seconds)
+        if is_due and self._interval_seconds:
             self._take_and_tell()
 
     def before_compaction(self, upto: int) -> None:
@@ -97,7 +114,7 @@ class Snapshots:
             _log.info("snapshot as of position %d: %s", taken.header.position, taken.path)
 
     def _is_due(self, seconds: float) -> bool:
-        newest = self.store.newest(self._line())
+        newest = self._seen = self.store.newest(self._line())
         if newest is None or newest.header is None:
             return True
         age_us = self._clock.now_us() - newest.header.time_us

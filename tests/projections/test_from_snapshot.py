@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventlog.errors import LogError
-from eventlog.events import Created, Modified, Moved, Record
+from eventlog.events import Created, Modified, Moved, Record, Removed
 from projections.frames import SnapshotError
 from projections.from_snapshot import filling
 from projections.replay import compare, rebuild, table_rows
@@ -54,6 +54,26 @@ def test_a_move_that_was_compacted_away_after_the_snapshot_is_not_forgotten(tmp_
         merge(connection, 10)
         rebuild(connection, fill=filling(file))
         assert compare(connection).differences == []
+
+
+def test_one_that_was_taken_in_the_middle_of_a_squash_brings_no_tombstone_back(
+    tmp_path: Path,
+) -> None:
+    """As of 10, above the floor-to-be, 9; then the rest of the states, the floor, the drop."""
+    connection = log_of(RECORDS)
+    store(connection, [Record(9, 3, 0, Removed("", "deleted", 1, b"f3", 0o100644))])
+    states = [event.state for event in (r.event for r in RECORDS) if isinstance(event, Created)]
+    store(connection, [Record(10, 1, 0, Modified("", states[0]))])
+    with snapshot_of(connection, tmp_path / "a") as file:
+        for position, number in enumerate((2, 4, 5, 6, 7, 8), 11):
+            again = Modified("", states[number - 1])
+            store(connection, [Record(position, number, 0, again)])
+        connection.execute("update meta set value = '9' where key = 'floor'")
+        connection.execute("delete from events where position <= 9")
+        connection.execute("delete from nodes where position <= 9")
+        before = table_rows(connection)
+        rebuild(connection, fill=filling(file))
+        assert table_rows(connection) == before
 
 
 def test_it_folds_only_what_came_after(tmp_path: Path) -> None:

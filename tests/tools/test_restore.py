@@ -7,6 +7,7 @@ import pytest
 from eventlog.log import Log
 from projections.replay import FOLDS
 from tests.eventlog.helpers import assert_sound, files
+from tests.serving import Server, serving, wait_until
 from tests.tools import sample
 from tools import cli
 
@@ -113,3 +114,43 @@ def test_what_is_no_backup_is_refused_in_one_line(
     assert capsys.readouterr().err.count("\n") == 1
     assert restore(tmp_path / "none", database, "--yes") == 1
     assert "No such file" in capsys.readouterr().err
+
+
+def fold(server: Server, cursor: int, names: set[str]) -> int:
+    """Fold the feed as a client does that names no log and looks at no status."""
+    while True:
+        _, page = server.get(f"/api/v1/changes?cursor={cursor}")
+        if page.get("reset"):
+            names.clear()
+        for change in page["changes"]:
+            if not change["removed"]:
+                names.add(change["node"]["name"])
+        cursor = page["cursor"]
+        if not page["has_more"]:
+            return cursor
+
+
+def test_a_server_goes_on_after_a_restore_and_finds_what_changed_meanwhile(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    media, database = tmp_path / "media", tmp_path / "state" / "log.db"
+    media.mkdir()
+    (media / "a").write_text("a")
+    names: set[str] = set()
+    with serving({"media": media}, database) as server:
+        assert cli.main(["backup", str(tmp_path / "b"), "--db", str(database)]) == 0
+        (media / "b").write_text("b")
+        wait_until(lambda: "b" in server.names())
+        cursor = fold(server, 0, names)
+        assert restore(tmp_path / "b", database, "--yes") == 1
+        assert "another nasfeed is using this database" in capsys.readouterr().err
+        server.stop()
+        assert restore(tmp_path / "b", database, "--yes") == 0
+        (media / "c").write_text("c")
+        server.start()
+        wait_until(lambda: server.names() == {"media", "a", "b", "c"})
+        assert server.get(f"/api/v1/changes?cursor={cursor}")[0] == 410
+        fold(server, cursor, names)
+        assert names == {"media", "a", "b", "c"}
+        assert cli.main(["check", "--db", str(database)]) == 0
+        server.stop()

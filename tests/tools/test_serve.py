@@ -135,6 +135,20 @@ def test_the_commands_work_beside_it(
     assert "the roots are: media" in capsys.readouterr().err
 
 
+def test_a_snapshot_is_taken_beside_it_and_sent_by_it(server: Server, database: Path) -> None:
+    assert server.get("/api/v1/status")[1]["log"]["snapshot"] == 0
+    assert cli.main(["snapshot", "--db", str(database)]) == 0
+    assert cli.main(["replay", "--db", str(database), "--from-snapshot", "--check"]) == 0
+    parts = urlsplit(server.url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port)
+    connection.request("GET", "/api/v1/snapshot")
+    first, *nodes, last = map(json.loads, connection.getresponse().read().splitlines())
+    connection.close()
+    assert {line["node"]["name"] for line in nodes} == {"media", "sub", "a.txt"}
+    assert last == {**first, "count": 3}
+    assert server.get(f"/api/v1/changes?cursor={first['cursor']}")[0] == 200
+
+
 def test_it_goes_on_after_a_kill(server: Server, media: Path, database: Path) -> None:
     _, before = server.get("/api/v1/changes?cursor=0")
     server.end(signal.SIGKILL)

@@ -53,6 +53,18 @@ def test_one_is_taken_when_the_newest_is_as_old_as_the_interval(
     assert counts == [1, 1, 1, 2, 2, 3]
 
 
+def test_the_newest_is_known_without_looking_again(database: str, clock: FakeClock) -> None:
+    snapshots = Snapshots(database, SnapshotsSection(), clock)
+    taken, _ = snapshots.take()
+    assert snapshots.newest == taken
+    again = Snapshots(database, SnapshotsSection(interval_hours=0), clock)
+    again.take_due(GOING)
+    assert again.newest == taken
+    started = Snapshots(database, SnapshotsSection(), clock)
+    started.prepare()
+    assert started.newest == taken
+
+
 def test_a_clock_that_was_set_back_does_not_stop_them(database: str, clock: FakeClock) -> None:
     snapshots = Snapshots(database, SnapshotsSection(), clock)
     snapshots.take_due(GOING)

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from tools.bench import __main__ as command
-from tools.bench import table
+from tools.bench import compaction, table
 from tools.bench.bench import Bench, alternate
 from tools.bench.feeds import NASFEED, Feed
 from tools.bench.life import live
 from tools.bench.process import Child, family
 from tools.bench.row import Figures, Goal, Row, percentile
-from tools.bench.tree import many, mirror, take
+from tools.bench.tree import Tree, many, mirror, take
 from tools.errors import OperatorError
 
 
@@ -174,3 +174,22 @@ def test_the_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None
     with pytest.raises(SystemExit):
         command.parser().parse_args(["--help"])
     assert "--scratch" in capsys.readouterr().out
+
+
+def test_a_small_log_is_compacted_and_answers_as_before(tmp_path: Path) -> None:
+    tree = Tree(tmp_path, 0, 0)
+    bench = Bench(tree, tree, tmp_path, None, None, None, 1, 1, 1, print, log_nodes=300)
+    found = {row.work.partition(",")[0]: row for row in compaction.rows(bench)}
+    assert found["database after compaction"].note == "2,700 events dropped"
+    assert {row.unit for row in found.values()} == {"bytes a node", "s", "ms"}
+
+
+def test_an_answer_that_changed_stops_the_benchmark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = Tree(tmp_path, 0, 0)
+    bench = Bench(tree, tree, tmp_path, None, None, None, 1, 1, 1, print, log_nodes=20)
+    digests = iter([b"one", b"another"])
+    monkeypatch.setattr(compaction, "answers", lambda _log: next(digests))
+    with pytest.raises(OperatorError, match="has changed what the feed answers"):
+        list(compaction.rows(bench))

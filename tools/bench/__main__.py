@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from tools import cli
-from tools.bench import crawl, describing, machine, million, peers, serving, table
+from tools.bench import compaction, crawl, describing, machine, million, peers, serving, table
 from tools.bench.bench import Bench
 from tools.bench.row import Row
 from tools.bench.tree import SOURCES, mirror, take
@@ -26,6 +26,7 @@ THEMES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "crawl": crawl.rows,
     "serving": serving.rows,
     "describing": describing.rows,
+    "compaction": compaction.rows,
     "million": million.rows,
 }
 """What can be measured; `million` only when it is asked for, because it takes long."""
@@ -42,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
     add("tree", metavar="DIR", nargs="?", help="directory to measure on (default: one is made)")
     add("--entries", type=int, default=120_000, help="size of the tree that is made")
     add("--small", type=int, default=20_000, help="size of the tree for wcpan and for latency")
+    add("--log-nodes", type=int, default=20_000, help="nodes of the log that is compacted")
     add("--scratch", metavar="DIR", help="where trees and databases are made and deleted")
     add("--repeat", type=int, default=3, help="how often each side is measured")
     add("--saves", type=int, default=300, help="files written to measure latency")
@@ -100,6 +102,7 @@ def _bench(arguments: argparse.Namespace, scratch: Path) -> Bench:
         saves=arguments.saves,
         load_seconds=LOAD_SECONDS,
         say=_say,
+        log_nodes=arguments.log_nodes,
     )
 
 

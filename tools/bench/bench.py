@@ -26,6 +26,7 @@ class Bench(NamedTuple):
         saves: how many files are written to measure latency.
         load_seconds: for how long the cursor is asked for.
         say: told what is going on.
+        log_nodes: nodes of the log that is compacted.
     """
 
     tree: Tree
@@ -38,6 +39,7 @@ class Bench(NamedTuple):
     saves: int
     load_seconds: int
     say: Callable[[str], None]
+    log_nodes: int = 20_000
 
     def new_state(self) -> Path:
         """Make an empty directory for one server's state."""

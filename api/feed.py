@@ -234,6 +234,8 @@ class Feed:
         page, body = self._filtered.page(asked)
         if page.cursor < asked.cursor:
             return Reading(self._gone("cursor_ahead", page.cursor))
+        if 0 < asked.cursor < page.floor:  # see `_read`
+            return Reading(self._gone("cursor_expired", page.cursor))
         below = page if page.numbers else None
         is_empty = not (page.rows or page.numbers)
         return Reading(Answer(body), page.cursor, page.has_more, is_empty, page.since, below)

@@ -41,6 +41,7 @@ class Below(NamedTuple):
         since: of the page.
         rows: of the page.
         numbers: of the nodes that are still to be read.
+        floor: of the log that the page shows.
     """
 
     asked: ChangesQuery
@@ -49,6 +50,7 @@ class Below(NamedTuple):
     since: int
     rows: list[Row]
     numbers: "array[int]"
+    floor: int = 0
 
     def parts(self) -> Iterator["array[int]"]:
         """Yield the numbers in parts."""
@@ -83,6 +85,7 @@ class FilteredReads:
         wanted = self._wanted(asked.wanted or Wanted())
         page = self._log.filtered(wanted, asked.cursor, asked.since, asked.limit)
         found = Below(asked, page.cursor, page.has_more, page.since, page.rows, page.below)
+        found = found._replace(floor=page.floor)
         return found, self.whole(found)
 
     def whole(self, page: Below) -> bytes:

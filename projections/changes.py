@@ -49,9 +49,14 @@ def read_page(connection: apsw.Connection, cursor: int, limit: int) -> Page:
     with connection:
         rows = fetch(connection, PAGE, (cursor, cursor, limit + 1))
         head = fetch(connection, HEAD)
-        stored = fetch(connection, FLOOR)
-    floor = int(stored[0][0]) if stored else 0
+        floor = read_floor(connection)
     if len(rows) > limit:
         del rows[limit:]
         return Page(cursor=rows[-1][0], has_more=True, rows=rows, floor=floor)
     return Page(cursor=head[0][0] if head else 0, has_more=False, rows=rows, floor=floor)
+
+
+def read_floor(connection: apsw.Connection) -> int:
+    """Return the floor: in the transaction of a page, the one that its cursor must be held to."""
+    stored = fetch(connection, FLOOR)
+    return int(stored[0][0]) if stored else 0

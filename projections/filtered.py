@@ -9,7 +9,7 @@ import apsw
 from eventlog import codec
 from eventlog.connection import fetch
 from eventlog.events import SUPER_ROOT, Created, Event, Removed, State
-from projections.changes import HEAD, PAGE
+from projections.changes import HEAD, PAGE, read_floor
 from projections.filter import LEFT, Filter, Membership, Step, Steps
 from projections.tree import PLACE
 
@@ -54,6 +54,7 @@ class FilteredPage(NamedTuple):
         rows: position, node number and record of each change; the record of what left the filter
             is a tombstone with the reason `LEFT`.
         below: numbers of further nodes that belong to this page: see `read_below`.
+        floor: as in `projections.changes.Page`.
     """
 
     cursor: int
@@ -61,6 +62,7 @@ class FilteredPage(NamedTuple):
     since: int
     rows: list[Row]
     below: "array[int]"
+    floor: int = 0
 
 
 class _Found(NamedTuple):
@@ -82,7 +84,7 @@ def read_page(
         limit: at most so many changes, and what they bring with them.
     """
     with connection:
-        head = _head(connection)
+        head, floor = _head(connection), read_floor(connection)
         since = _effective(since, cursor, head)
         scanned = fetch(connection, PAGE, (cursor, cursor, SCANNED_MAX + 1))
         reader = _Reader(connection, wanted, cursor, since)
@@ -92,8 +94,10 @@ def read_page(
             rows += reader.nodes(below)
             below = array("q")
     if scanned and upto < scanned[-1][0]:
-        return FilteredPage(upto, has_more=True, since=since, rows=rows, below=below)
-    return FilteredPage(head, has_more=False, since=head, rows=rows, below=below)
+        page = FilteredPage(upto, has_more=True, since=since, rows=rows, below=below)
+    else:
+        page = FilteredPage(head, has_more=False, since=head, rows=rows, below=below)
+    return page._replace(floor=floor)
 
 
 def read_below(

@@ -132,7 +132,8 @@ class MemoryLog:
 
     def filtered(self, wanted: Filter, cursor: int, since: int, limit: int) -> FilteredPage:
         with self._stored() as connection:
-            return filtered.read_page(connection, wanted, cursor, since, limit)
+            page = filtered.read_page(connection, wanted, cursor, since, limit)
+        return page._replace(floor=self.first_of_page)
 
     def below(
         self, wanted: Filter, cursor: int, since: int, numbers: Sequence[int]

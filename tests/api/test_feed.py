@@ -122,7 +122,9 @@ def test_a_page_read_while_the_floor_rises_is_not_served(server: Server, log: Me
     for _ in range(9):
         log.create()
     log.first_of_page = 5
-    assert gone(server, "/api/v1/changes?cursor=4")["error"] == "cursor_expired"
+    for query in ("cursor=4", "cursor=4&kind=file"):
+        assert gone(server, f"/api/v1/changes?{query}")["error"] == "cursor_expired"
+    assert server.ask("/api/v1/changes?cursor=5&kind=file").status == 200
     assert server.ask("/api/v1/changes?cursor=5").status == 200
     assert server.ask("/api/v1/changes?cursor=0").status == 200
 

@@ -49,6 +49,7 @@ from watcher import status as watcher_status
 from watcher.backend import Backend, Place
 from watcher.describer import Describer
 from watcher.excludes import Excludes
+from watcher.fanotify import FanotifyBackend
 from watcher.inotify import InotifyBackend, watch_limit
 from watcher.look import private_files
 from watcher.metadata.pool import ProbePool
@@ -333,9 +334,9 @@ class System:
         config = self._config
         return server_files(config.database, config.log_path, config.snapshots, config.archive)
 
-    def _open_backend(self, root: Root) -> Backend:
+    def _open_backend(self, _root: Root) -> Backend:
         if self._config.backend == "fanotify":
-            _log.info("root %s: fanotify is not supported yet; using inotify", root.name)
+            return FanotifyBackend()
         if self._config.backend == "poll":
             return PollBackend(self._clock, interval_seconds=self._config.poll_interval)
         return InotifyBackend()

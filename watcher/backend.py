@@ -23,6 +23,8 @@ class Sign(IntFlag):
     """The name was renamed to here."""
     SELF = 128
     """The directory itself was deleted, moved or unmounted; the name is empty."""
+    UNMOUNTED = 256
+    """Its filesystem was unmounted, and the watch went with it; the name is empty."""
 
 
 CONTENT = Sign.WRITING | Sign.WRITTEN

@@ -138,8 +138,19 @@ class Follower:
         for place, sign in hints.signs.items():
             if place.name:
                 self._settling.note(place, sign, now)
-            elif place.directory == self._root:
-                self.root_hinted = True
+            else:
+                self._take_own(place.directory, sign, now)
+
+    def _take_own(self, directory: int, sign: Sign, now: float) -> None:
+        """Take a hint about a directory itself."""
+        if Sign.UNMOUNTED in sign:
+            # It may be mounted again by now. Nothing below it is watched any more.
+            self.rescan_reason = "a filesystem was unmounted"
+        if directory == self._root:
+            self.root_hinted = True
+        elif Sign.ATTRIBUTES in sign and (node := self._tools.tree.node(directory)):
+            place = Place(node.state.parent, node.state.name)
+            self._settling.note(place, Sign.ATTRIBUTES, now)
 
     def work(self) -> Scan | None:
         """Do one round of work: a fraction of a second at most.

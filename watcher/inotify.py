@@ -16,23 +16,18 @@ import select
 import struct
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 from asyncinotify import Inotify, Mask
 
-from watcher.backend import Hints, Place, Sign, WatchLimitError
+from watcher.backend import Hints, Place, Sign
+from watcher.sysctl import limit_error, lowest
 
 READ_BYTES = 256 * 1024
 """Size of one read: at least 900 events of the longest names, 8,000 of short ones."""
 
-_SETTINGS = Path("/proc/sys")
-_MAX_WATCHES = "fs.inotify.max_user_watches"
-_MAX_INSTANCES = "fs.inotify.max_user_instances"
-_NAMESPACE_MAX = {
-    _MAX_WATCHES: "user.max_inotify_watches",
-    _MAX_INSTANCES: "user.max_inotify_instances",
-}
-"""The same limits of the current user namespace, which may be lower than the machine's."""
+_MAX_WATCHES = ("fs.inotify.max_user_watches", "user.max_inotify_watches")
+_MAX_INSTANCES = ("fs.inotify.max_user_instances", "user.max_inotify_instances")
+"""The machine's limit, and that of the user namespace, which may be lower."""
 
 _RETRY_MS = 1000
 """Pause after a failed read, so that a broken descriptor makes a slow poll and no busy loop."""
@@ -48,7 +43,7 @@ _SIGN_OF_BIT = {
     Mask.DELETE_SELF: Sign.SELF,
     Mask.MOVE_SELF: Sign.SELF,
 }
-_ENDS = {Mask.UNMOUNT: Sign.SELF, Mask.IGNORED: Sign.SELF}
+_ENDS = {Mask.UNMOUNT: Sign.SELF | Sign.UNMOUNTED, Mask.IGNORED: Sign.SELF}
 """Signs that come unasked, when the kernel gives up a watch."""
 
 # Not among them: OPEN, ACCESS and CLOSE_NOWRITE, which our own listing and hashing would cause.
@@ -76,41 +71,9 @@ Ignore = Callable[[int, bytes], bool]
 """Says of a directory's number and a name in it whether nobody wants to hear of it."""
 
 
-def _read_setting(setting: str) -> int:
-    return int((_SETTINGS / setting.replace(".", "/")).read_text(encoding="ascii"))
-
-
-def limit_of(setting: str) -> tuple[str, int]:
-    """Return the sysctl that limits an inotify resource, and its value.
-
-    Args:
-        setting: `fs.inotify.max_user_watches` or `fs.inotify.max_user_instances`.
-
-    Returns:
-        The name and value of the one that is in force: the machine's, or that of the user
-        namespace (namespaces(7)) if it is lower.
-
-    Raises:
-        OSError: /proc/sys cannot be read.
-    """
-    found = [(setting, _read_setting(setting))]
-    namespace = _NAMESPACE_MAX[setting]
-    if (_SETTINGS / namespace.replace(".", "/")).exists():
-        found.append((namespace, _read_setting(namespace)))
-    return min(found, key=lambda pair: pair[1])
-
-
 def watch_limit() -> int:
     """Return how many directories all programs of this user together can watch."""
-    return limit_of(_MAX_WATCHES)[1]
-
-
-def _limit_error(setting: str, what: str) -> WatchLimitError:
-    name, value = limit_of(setting)
-    return WatchLimitError(
-        f"inotify: no more {what}: {name} is {value} and used up by this and other programs; "
-        f"raise it with: sysctl -w {name}={value * 2} (and put the setting into /etc/sysctl.d)"
-    )
+    return lowest(_MAX_WATCHES).value
 
 
 def _open_inotify() -> Inotify:
@@ -120,7 +83,7 @@ def _open_inotify() -> Inotify:
         # EMFILE is also what a process without free descriptors gets; then this fails as well.
         if error.errno == errno.EMFILE:
             os.close(os.open("/", os.O_PATH | os.O_CLOEXEC))
-            raise _limit_error(_MAX_INSTANCES, "instances") from error
+            raise limit_error(lowest(_MAX_INSTANCES), "inotify", "instances") from error
         raise
     # asyncinotify 4.4.4 defines its NONBLOCK as O_CLOEXEC, so its descriptor blocks.
     os.set_blocking(inotify.fd, False)
@@ -267,7 +230,7 @@ class InotifyBackend:
         if wd >= 0:
             return wd
         if code == errno.ENOSPC:
-            raise _limit_error(_MAX_WATCHES, "watches")
+            raise limit_error(lowest(_MAX_WATCHES), "inotify", "watches")
         raise OSError(code, f"inotify cannot watch this directory: {os.strerror(code)}")
 
     def _remove_watch(self, wd: int | None) -> None:

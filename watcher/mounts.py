@@ -111,6 +111,11 @@ class MountTable:
         self._poll.register(self._file, select.POLLPRI)
         self.mounts = self._read()
 
+    @property
+    def fd(self) -> int:
+        """The descriptor that select.poll tells POLLPRI of, once after each change."""
+        return self._file
+
     def refresh(self, timeout_seconds: float = 0) -> bool:
         """Read the table again if something was mounted, unmounted or moved.
 
@@ -120,10 +125,25 @@ class MountTable:
         Returns:
             Whether the mounts are other than before.
         """
-        if not self._poll.poll(timeout_seconds * 1000):
+        if not self.touched(timeout_seconds):
             return False
-        before, self.mounts = self.mounts, self._read()
+        before = self.mounts
+        self.reread()
         return self.mounts != before
+
+    def reread(self) -> None:
+        """Read the table again, changed or not."""
+        self.mounts = self._read()
+
+    def touched(self, timeout_seconds: float = 0) -> bool:
+        """Say, once for each time, whether anything was mounted or unmounted, even if undone.
+
+        What was read of the table stays as it is.
+
+        Args:
+            timeout_seconds: the longest wait for a change; 0 does not wait.
+        """
+        return bool(self._poll.poll(timeout_seconds * 1000))
 
     def at(self, path: bytes) -> Mount | None:
         """Return the mount that holds an absolute path without links, or None without any.
@@ -152,6 +172,14 @@ class MountTable:
         """
         mount_id = _mount_id(fd)
         return next((mount for mount in self._read() if mount.mount_id == mount_id), None)
+
+    def devices(self) -> set[int]:
+        """Return the devices of all that is mounted; reads the file anew."""
+        return {mount.device for mount in self._read()}
+
+    def tops(self, device: int) -> list[Mount]:
+        """Return where the top of a filesystem is mounted; reads the file anew."""
+        return [m for m in self._read() if m.device == device and m.root == b"/"]
 
     def close(self) -> None:
         """Close the file; what was read last stays readable."""

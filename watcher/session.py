@@ -83,6 +83,7 @@ class Session:
         self._file: tuple[int, int] | None = None
         self.device: tuple[int, int] | None = None
         self._below: tuple[object, ...] = ()
+        self._remounted = False
 
     def __enter__(self) -> Self:
         return self
@@ -136,6 +137,7 @@ class Session:
 
     def _open(self) -> int:
         """Open the root and make sure that it is the root."""
+        self._look_at_mounts()
         fd = open_root(self._root)
         try:
             found = self.tools.looker.file(fd)
@@ -150,12 +152,23 @@ class Session:
 
     def mounts_changed(self) -> bool:
         """Say whether anything was mounted or unmounted below the root since the last call."""
-        if not self._mounts.refresh():
+        self._look_at_mounts()
+        if not self._remounted:
             return False
-        self.tools.looker.forget()
+        self._remounted = False
         below = tuple(self._mounts.below(os.path.realpath(self._root.path)))
         changed, self._below = below != self._below, below
         return changed
+
+    def _look_at_mounts(self) -> None:
+        """Forget what device numbers stand for as soon as anything was mounted or unmounted.
+
+        Even if the table is what it was: another disk may have got the number of the last one.
+        """
+        if self._mounts.touched():
+            self._mounts.reread()
+            self.tools.looker.forget()
+            self._remounted = True
 
     def path_of(self, number: int) -> str:
         """Return the path of a node for people to read."""

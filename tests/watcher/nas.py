@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from eventlog import codec
 from eventlog.clock import SystemClock
 from eventlog.connection import open_reader
@@ -23,6 +25,9 @@ from watcher.status import RootStatus
 POLL_SECONDS = 0.1
 
 PAGE = 1_000_000
+
+BACKENDS = ["inotify", pytest.param("fanotify", marks=pytest.mark.privileged), "poll"]
+"""What each scenario is tried with."""
 
 
 class Nas:

@@ -18,7 +18,7 @@ import pytest
 
 from eventlog.events import Content, Reason
 from tests.convergence.operations import exchange
-from tests.watcher.nas import Nas, inode, running, write
+from tests.watcher.nas import BACKENDS, Nas, inode, running, write
 
 
 class Spot(NamedTuple):
@@ -35,7 +35,7 @@ class Spot(NamedTuple):
         return self.nas.number(self.path / name)
 
 
-@pytest.fixture(scope="module", params=["inotify", "poll"])
+@pytest.fixture(scope="module", params=BACKENDS)
 def watched(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Nas]:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.watcher.nas import Nas, running, write
+from tests.watcher.nas import BACKENDS, Nas, running, write
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(params=["inotify", "poll"])
+@pytest.fixture(params=BACKENDS)
 def nas(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Nas]:
     with running(tmp_path, "root", backend=request.param, skip_initial_hash=True) as nas:
         yield nas

@@ -9,10 +9,10 @@ import pytest
 
 from eventlog.events import Content
 from tests.convergence.operations import exchange
-from tests.watcher.nas import Nas, running, write
+from tests.watcher.nas import BACKENDS, Nas, running, write
 
 
-@pytest.fixture(params=["inotify", "poll"])
+@pytest.fixture(params=BACKENDS)
 def nas(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Nas]:
     with running(tmp_path, "one", "two", backend=request.param) as nas:
         yield nas

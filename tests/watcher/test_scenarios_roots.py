@@ -9,10 +9,10 @@ import pytest
 from eventlog.events import Content
 from tests.watcher import powerless
 from tests.watcher.mounting import mounted, privileged, run
-from tests.watcher.nas import Nas, running, started, write
+from tests.watcher.nas import BACKENDS, Nas, running, started, write
 
 
-@pytest.fixture(params=["inotify", "poll"])
+@pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -1,0 +1,52 @@
+"""Limits that the kernel sets for all programs of a user together."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from watcher.backend import WatchLimitError
+
+_SETTINGS = Path("/proc/sys")
+
+
+class Limit(NamedTuple):
+    """A limit in force.
+
+    Attributes:
+        name: of the sysctl that sets it.
+        value: what it is set to.
+    """
+
+    name: str
+    value: int
+
+
+def lowest(settings: Sequence[str]) -> Limit:
+    """Return which of several limits of one thing is in force: the lowest.
+
+    Args:
+        settings: names of sysctls, as the machine's and that of the user namespace
+            (namespaces(7)); of all but the first it may be that this kernel has none.
+
+    Raises:
+        OSError: /proc/sys cannot be read.
+    """
+    files = [(name, _SETTINGS / name.replace(".", "/")) for name in settings]
+    found = [(name, file) for name, file in files if name == settings[0] or file.exists()]
+    limits = [Limit(name, int(file.read_text(encoding="ascii"))) for name, file in found]
+    return min(limits, key=lambda limit: limit.value)
+
+
+def limit_error(limit: Limit, interface: str, what: str) -> WatchLimitError:
+    """Return the error that tells the operator which limit was reached, and how to raise it.
+
+    Args:
+        limit: the limit.
+        interface: kernel interface, as `inotify`.
+        what: what there are no more of.
+    """
+    name, value = limit
+    return WatchLimitError(
+        f"{interface}: no more {what}: {name} is {value} and used up by this and other programs; "
+        f"raise it with: sysctl -w {name}={value * 2} (and put the setting into /etc/sysctl.d)"
+    )

@@ -47,7 +47,7 @@ class Disk:
         """Unmount as an operator does, who waits until the server has closed its directories."""
 
         def done() -> bool:
-            command = ["umount", point or self.point]
+            command = ["umount", str(point or self.point)]
             return not subprocess.run(command, capture_output=True, check=False).returncode
 
         wait_until(done, "it can be unmounted", DEADLINE_SECONDS)

@@ -16,17 +16,19 @@ METHODS: Final = "GET, HEAD"
 
 
 class Answer(NamedTuple):
-    """An answer whose body is JSON.
+    """An answer in one piece.
 
     Attributes:
-        body: the encoded JSON.
+        body: what is sent; JSON unless `media` says otherwise.
         status: of HTTP.
         headers: besides the content's type and length.
+        media: the content's type.
     """
 
     body: bytes
     status: int = 200
     headers: Headers = ()
+    media: str = JSON_TYPE
 
 
 def problem(

@@ -13,7 +13,7 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from api.answers import JSON_TYPE, Answer, problem
+from api.answers import Answer, problem
 from api.asgi import Headers, QuickApplication
 from api.connections import Connections
 from api.outflow import Outflow
@@ -337,15 +337,15 @@ class GuardedProtocol(HttpToolsProtocol):
         """Send an answer in one piece, without a task, and wait for the next request."""
         state = self.server_state
         state.total_requests += 1
-        is_ok = answer.status == _OK
-        head = state.ok_head if is_ok else _head(answer, state.default_headers)
+        is_plain = answer.status == _OK and not answer.headers
+        head = state.ok_head if is_plain else _head(answer, state.default_headers)
         self.transport.write(_message(head, answer.body))
         self._since = state.now
 
 
 def _head(answer: Answer, common: Headers) -> bytes:
     """Return the head of an answer, but for its length."""
-    fields = [*common, (b"content-type", JSON_TYPE.encode())]
+    fields = [*common, (b"content-type", answer.media.encode())]
     fields += [(name.encode(), value.encode()) for name, value in answer.headers]
     lines = [b"%b: %b\r\n" % field for field in fields]
     return STATUS_LINE[answer.status] + b"".join(lines)

@@ -1,6 +1,6 @@
 """Sends an answer through ASGI."""
 
-from api.answers import JSON_TYPE, Answer
+from api.answers import Answer
 from api.asgi import Send
 
 
@@ -11,7 +11,7 @@ async def send_answer(answer: Answer, send: Send) -> None:
             "type": "http.response.start",
             "status": answer.status,
             "headers": [
-                (b"content-type", JSON_TYPE.encode()),
+                (b"content-type", answer.media.encode()),
                 (b"content-length", b"%d" % len(answer.body)),
                 *((name.encode(), value.encode()) for name, value in answer.headers),
             ],

@@ -20,6 +20,10 @@ class Face(Protocol):
         """Answer a request."""
         ...
 
+    def quick(self, path: bytes, query: bytes, headers: Headers) -> Answer | None:
+        """Answer a plain GET at once, or return None: then it must be awaited."""
+        ...
+
     def close(self) -> None:
         """End; nothing is asked any more."""
         ...
@@ -60,9 +64,10 @@ class Switch:
             query: without the question mark.
             headers: names in lower case.
         """
-        if self._face(path) is not None:
-            return None
-        return self._app.quick(path, query, headers)
+        face = self._face(path)
+        if face is None:
+            return self._app.quick(path, query, headers)
+        return self._names.check(headers) or face.quick(path, query, headers)
 
     def stop(self) -> None:
         """End what waits for something to happen: the server stops."""

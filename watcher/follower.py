@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from eventlog.clock import Clock
-from eventlog.events import DISK, Reason
+from eventlog.events import DISK, Content, Reason
 from projections.tree import Node
 from watcher.backend import Hints, Place, Sign
+from watcher.observation import Observation, unchanged
 from watcher.reconcile import Gone
 from watcher.recorder import Recorded
 from watcher.scan import Scan, Tools
@@ -204,9 +205,20 @@ class Follower:
             except PermissionError:
                 continue  # what cannot be looked at stays as it is known; scans count it
         self._tools.widener.widen(batch)
-        self.record(batch, DISK)
+        if any(map(self._is_news, batch.values())):
+            self.record(batch, DISK)
         self._lost = lost
         self._give_up_lost(now)
+
+    def _is_news(self, seen: Observation) -> bool:
+        """Say whether a look can mean an event, so that the writer is not asked about echoes.
+
+        Most hints are about what was recorded already, as faces and scans are quicker than them.
+        """
+        node = self._tools.tree.child(*seen.place)
+        if node is None or seen.facts is None:
+            return node is not None or seen.facts is not None or Sign.MOVED_FROM in seen.signs
+        return node.state.content != Content.PENDING or not unchanged(node.state, seen.facts)
 
     def _give_away(self, numbers: Iterable[int]) -> set[int]:
         """Stop watching directories that were moved to another root; returns which were."""

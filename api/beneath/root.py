@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -30,6 +31,12 @@ class Entry(NamedTuple):
     name: bytes
 
 
+class _Pin(threading.local):
+    """The directory that a thread works on, if it has decided to work on one only."""
+
+    fd: int | None = None
+
+
 class Beneath:
     """Access to files beneath one directory.
 
@@ -44,15 +51,29 @@ class Beneath:
     def __init__(self, open_root: OpenRoot, resolver: Resolver | None = None) -> None:
         self._open_root = open_root
         self._resolver = resolver or Resolver()
+        self._pin = _Pin()
 
     @contextlib.contextmanager
     def top(self) -> Iterator[int]:
         """Lend a descriptor of the directory itself."""
+        if self._pin.fd is not None:
+            yield self._pin.fd
+            return
         fd = self._open_root()
         try:
             yield fd
         finally:
             os.close(fd)
+
+    @contextlib.contextmanager
+    def pinned(self) -> Iterator[None]:
+        """Have what this thread does meanwhile work on one and the same directory, opened once."""
+        with self.top() as fd:
+            before, self._pin.fd = self._pin.fd, fd
+            try:
+                yield
+            finally:
+                self._pin.fd = before
 
     def open(self, path: bytes, flags: int, mode: int = 0) -> int:
         """Open a path; see `api.beneath.resolve.Resolver.open`.

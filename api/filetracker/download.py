@@ -20,7 +20,8 @@ _SAFE: Final[RawFields] = [
     (b"content-security-policy", b"sandbox; default-src 'none'"),
     (b"x-content-type-options", b"nosniff"),
 ]
-_OCTETS: Final = b"application/octet-stream"
+OCTETS: Final = "application/octet-stream"
+_OCTETS: Final = OCTETS.encode()
 
 
 class Download(NamedTuple):
@@ -51,9 +52,7 @@ def plan(request: Request, stored: Stored) -> Download:
     about = describe(version, etag)
     if check_read(request.fields, etag, version):
         return Download(304, about, [])
-    about.append((b"logical-size", b"%d" % size))
-    if stored.digest is not None:
-        about.append((b"sha256-checksum", stored.digest.encode()))
+    about += measures(stored)
     ranges = None
     if "range" in request.fields and range_holds(request.fields, etag, version):
         ranges = parse_ranges(request.fields["range"], size)
@@ -78,6 +77,14 @@ def describe(version: int, etag: str) -> RawFields:
         (b"accept-ranges", b"bytes"),
         *_SAFE,
     ]
+
+
+def measures(stored: Stored) -> RawFields:
+    """Return the fields that go with the content of a file."""
+    found = [(b"logical-size", b"%d" % stored.size)]
+    if stored.digest is not None:
+        found.append((b"sha256-checksum", stored.digest.encode()))
+    return found
 
 
 def _answer(status: int, fields: RawFields, parts: list[Part]) -> Download:

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from api.beneath.paths import BadPathError
 from api.beneath.root import Beneath
 from api.beneath.staging import NewFile, Staging
+from api.filetracker.cached import read_cached
 from api.filetracker.conditions import check_write, etag_of
 from api.filetracker.dates import SECOND_NS, version_of
 from api.filetracker.digests import Digests
@@ -131,6 +132,31 @@ class Store:
                 raise missing(path)
             digest = self.digests.get(found)
             return Stored(fd, found.st_size, version_of(found), etag_of(found), digest)
+
+    def read_cached(self, path: bytes, size_max: int) -> tuple[Stored, bytes] | None:
+        """Return a small file and its content, if all of it is in memory and no disk is asked.
+
+        The descriptor of what is returned is closed.
+        """
+        if not path or self.is_hidden(path):
+            return None
+        try:
+            fd = self.beneath.open_cached(path, _READ)
+        except (OSError, BadPathError, RootUnavailableError):
+            return None  # whoever waits for the disk meets it again, and says what it means
+        if fd is None:
+            return None
+        try:
+            found = os.fstat(fd)
+            if not stat.S_ISREG(found.st_mode) or found.st_size > size_max:
+                return None
+            data = read_cached(fd, found.st_size, 0)
+        finally:
+            os.close(fd)
+        if data is None:
+            return None
+        digest = self.digests.get(found)
+        return Stored(-1, found.st_size, version_of(found), etag_of(found), digest), data
 
     def open_version(self, path: bytes, version: int) -> Stored:
         """Open a version of a file, be it the one of now or one that was replaced or deleted.
@@ -278,10 +304,15 @@ class Store:
 
     def _perform(self, act: Callable[[], list[Touched]], change: Change) -> None:
         """Have a change made, prepared anew as long as somebody else writes to the file."""
+
+        def pinned() -> list[Touched]:
+            with self.beneath.pinned():
+                return act()
+
         for _ in range(TRIES):
             try:
                 self.keeper.prepare(change.path)
-                self._root.perform(act, (change.path,), change.author)
+                self._root.perform(pinned, (change.path,), change.author)
             except ChangedError:
                 continue
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # others went on

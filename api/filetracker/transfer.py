@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from api.asgi import Receive, Send
+from api.filetracker.cached import read_cached
 from api.filetracker.ranges import Range
 
 T = TypeVar("T")
@@ -103,19 +104,6 @@ async def send_range(
         if len(data) < size:
             raise CutError
         await send({"type": "http.response.body", "body": data, "more_body": True})
-
-
-def read_cached(fd: int, size: int, start: int) -> bytes | None:
-    """Read bytes of a file if all of them are in memory; None when a disk would have to be asked.
-
-    See preadv2(2), RWF_NOWAIT.
-    """
-    data = bytearray(size)
-    try:
-        count = os.preadv(fd, [data], start, os.RWF_NOWAIT)
-    except OSError:
-        return None  # not in memory; or a filesystem that cannot tell; or it is asked again
-    return bytes(data) if count == size else None
 
 
 def _pieces(part: Range) -> Iterator[tuple[int, int]]:

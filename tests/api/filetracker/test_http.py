@@ -225,3 +225,22 @@ def test_the_list_streams_and_does_not_hold_all_names(tmp_path: Path) -> None:
         lines = store.list("/many").body.count(b"\n")
         assert lines == count
         assert resident() - before < 24 * 2**10  # the answer is held twice here, by the client
+
+
+def test_the_quick_answer_to_a_small_file_is_the_one_that_others_get(tmp_path: Path) -> None:
+    with tracked(tmp_path, prefix="/store") as store:
+        version = modified(NOON)
+        assert store.ask("PUT", f"/store/files/a?{version}", b"data").status == 200
+        quick, slow = store.ask("GET", "/store/files/a"), store.ask("GET", "/store/files/a?x")
+        assert quick.status == slow.status == 200
+        assert quick.body == slow.body == b"data"
+        assert {**quick.fields, "date": ""} == {**slow.fields, "date": ""}
+        assert store.ask("GET", "/store/files/none").status == 404
+
+
+def test_the_quick_answer_is_for_those_only_who_may_read(tmp_path: Path) -> None:
+    with tracked(tmp_path, read_tokens={"bob": "look"}) as store:
+        write(store.path / "a")
+        assert store.get("a").status == 401
+        assert store.get("a", Authorization="Bearer look").status == 200
+        assert store.ask("GET", "/files/a", Host="evil.example").status == 421

@@ -4,11 +4,14 @@ A backup is older than the log that it replaces. Clients hold cursors that the b
 and the positions after it would be given a second time, for other events. So a restored log gets
 
 - a new `log_id`, which refuses every cursor of a client that says of which log it is;
-- a sequence that goes on far above any position that was ever given. A client that names no log
-  then holds one of two kinds of cursors. One up to the backup's head is safe: up to there the two
-  logs are the same, and what the client has seen is what the backup has. One above it was given by
-  the log that was replaced, and lies in a gap in which the restored log has no position. It is
-  refused.
+- a sequence that goes on far above any position that was ever given. A cursor above the backup's
+  head was given by the log that was replaced, and lies in a gap in which the restored log has no
+  position. It is refused, also of a client that names no log.
+- each live node told anew above the gap, and the cursors below it refused as well. A client that
+  was in the middle of a drain may hold a cursor below the backup's head, and be without a node
+  that comes earlier in the restored log than in the one it was reading: there the node had changed
+  again, so that its turn was yet to come. Nothing in the cursor says so. And who begins at 0 is
+  never again given a cursor from below the gap.
 
 How far is far? Above the highest position known, of the backup and of the log that it replaces,
 by `LEAP`. But the replaced log may be lost, and the backup may not be of the newest epoch. So the
@@ -28,6 +31,9 @@ from eventlog.archive import RESTORED
 from eventlog.connection import fetch
 from eventlog.errors import LogFormatError
 from eventlog.identifiers import NUMBER_MAX
+
+HONOURED = "honoured"
+"""Key in `meta`: cursors below are of an earlier epoch, and refused. What they tell of is kept."""
 
 GAPS = "gaps"
 """Key in `meta`: `AFTER-BEFORE`, with commas between."""

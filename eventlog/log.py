@@ -18,7 +18,7 @@ from eventlog import codec, schema
 from eventlog.bulk import BulkInsert
 from eventlog.clock import Clock, SystemClock
 from eventlog.connection import fetch, make_directory, open_writer, translated_errors
-from eventlog.epochs import GAPS, Gap, parse_gaps
+from eventlog.epochs import GAPS, HONOURED, Gap, parse_gaps
 from eventlog.errors import (
     LogClosedError,
     LogError,
@@ -214,7 +214,8 @@ class Log:
             meta = dict(fetch(self._connection, "select key, value from meta"))
         try:
             gaps = parse_gaps(meta.get(GAPS, ""))
-            return meta["log_id"], int(meta["floor"]), gaps, NodeIds(meta["id_prefix"])
+            floor = max(int(meta["floor"]), int(meta.get(HONOURED, 0)))
+            return meta["log_id"], floor, gaps, NodeIds(meta["id_prefix"])
         except (KeyError, ValueError) as error:
             raise LogFormatError(
                 f"{self.path}: damaged, its own facts are missing or wrong: {error}; "

@@ -48,30 +48,24 @@ def filling(file: SnapshotFile) -> Fill:
 
 
 def check_fits(source: apsw.Connection, file: SnapshotFile) -> None:
-    """Refuse a snapshot that a rebuild of a log cannot begin with.
+    """Refuse the snapshot of another log, with which a rebuild cannot begin.
 
     Args:
         source: a connection to the log.
         file: the snapshot.
 
     Raises:
-        SnapshotError: it is of another log, or of one that was squashed since.
+        SnapshotError: it is one.
     """
-    log = line(source)
-    if not log.has(file.header):
+    if not line(source).has(file.header):
         raise SnapshotError(f"{file.path}: this is a snapshot of another log; give one of this log")
-    if file.header.position < log.floor:
-        raise SnapshotError(
-            f"{file.path}: older than the squash of the log at position {log.floor:,};"
-            " replay the log without a snapshot"
-        )
 
 
 def _unchanged(source: apsw.Connection, file: SnapshotFile, floor: int) -> Iterator[Record]:
     """Yield what the snapshot says of nodes to which nothing happened since.
 
     Each is compared with the log, so that a snapshot cannot bring in what the log does not know.
-    Only a squash that was going on when the snapshot was taken has dropped tombstones since.
+    A squash since, or while the snapshot was taken, has dropped the tombstones up to its floor.
     """
     for record in chain(file.nodes(), file.removed()):
         position, raw = (*fetch(source, LAST, (record.node,)), (0, b""))[0]

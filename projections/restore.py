@@ -9,24 +9,34 @@ must never be found beside a database that it is not of, because SQLite would pl
 
 import contextlib
 import datetime as dt
+import itertools
 from pathlib import Path
 from typing import NamedTuple
 
 import apsw
 
-from eventlog import history, schema
+from eventlog import codec, history, schema
 from eventlog.compaction import COMPACTED, MERGED
 from eventlog.connection import fetch, open_still, open_writer, translated_errors
 from eventlog.durable import SYSTEM, Calls
-from eventlog.epochs import begin
-from eventlog.errors import LogError, LogFullError, LogUnavailableError
+from eventlog.epochs import HONOURED, begin
+from eventlog.errors import (
+    CorruptRecordError,
+    LogError,
+    LogFormatError,
+    LogFullError,
+    LogUnavailableError,
+)
+from eventlog.events import Modified
 from eventlog.lock import LogLock
+from eventlog.log import Draft, Transaction
 from eventlog.replacing import replacing, translated_os_errors
 from projections.backup import Backup, copy, verify
 from projections.frames import MAGIC
 from projections.replay import FOLDS
 from projections.snapshot import META
 from projections.snapshot_file import SnapshotFile
+from projections.tree import state_of
 
 BUSY_TIMEOUT_MS = 5_000
 """How long to wait for whoever reads the old database."""
@@ -39,6 +49,14 @@ MAKING: dict[str, int | str] = {
     "cache_size": -262_144,
 }
 
+BATCH = 10_000
+AUTHOR = "restore"
+"""Author of the events that tell a state anew; nobody did anything to the file."""
+
+LIVE = (
+    "select n.number, n.position, e.record from nodes n join events e on e.position = n.position"
+    " where n.position <= ? and n.parent is not null order by n.position limit ?"
+)
 INSERT = "insert into events (position, node, time_us, record) values (?, ?, ?, ?)"
 
 
@@ -137,11 +155,17 @@ def restore(
         with replacing(place, part=aside / ".part", calls=calls) as file:
             _make(source, file.path, [old.head], now_us, vfs)
             made = verify(file.path)
-            kept = _Kept(place, aside / f"{utc_stamp(now_us)}.db", calls)
+            kept = _Kept(place, _free_name(aside, utc_stamp(now_us)), calls)
             undo.callback(kept.undo)
             kept.keep(is_whole=old.is_whole)
         undo.pop_all()
     return Restored(made, kept.path if old.is_there else None)
+
+
+def _free_name(directory: Path, stamp: str) -> Path:
+    """Return where nothing is yet, for the second restore in a second as well."""
+    names = itertools.chain([stamp], (f"{stamp}-{nth}" for nth in itertools.count(2)))
+    return next(p for p in (directory / f"{name}.db" for name in names) if not p.exists())
 
 
 class _Old(NamedTuple):
@@ -248,9 +272,33 @@ def _make(source: Source, part: Path, others: list[int], now_us: int, vfs: str |
                 with SnapshotFile(source.path) as snapshot:
                     snapshot.verify()
                     _load(connection, snapshot, str(part))
-            begin(connection, others, now_us)
+            begins = begin(connection, others, now_us)
+        with translated_errors(str(part)):
+            _tell_anew(connection, begins, max(now_us, source.time_us))
+    except CorruptRecordError as error:
+        raise LogFormatError(f"{source.path}: the copy is not right: {error}") from error
     finally:
         connection.close()
+
+
+def _tell_anew(connection: apsw.Connection, begins: int, now_us: int) -> None:
+    """Append the state of each live node above where an epoch begins; see `eventlog.epochs`.
+
+    In pieces, because a transaction keeps the pages that it changes in memory.
+    """
+    position = begins
+    while rows := fetch(connection, LIVE, (begins, BATCH)):
+        drafts = [
+            Draft(number, Modified(AUTHOR, state_of(codec.decode(record, at))))
+            for number, at, record in rows
+        ]
+        with connection:
+            transaction = Transaction(connection, FOLDS, position, now_us)
+            transaction.append(drafts)
+        position = transaction.position
+    with connection:
+        transaction = Transaction(connection, FOLDS, position, now_us)
+        transaction.set_meta(HONOURED, str(begins))
 
 
 def _load(connection: apsw.Connection, snapshot: SnapshotFile, path: str) -> None:

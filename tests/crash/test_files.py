@@ -175,10 +175,10 @@ def examine_restore(folder: Path, done: bool, old: int = 81) -> list[str]:  # no
         return [f"there is no whole log: {error!r}"]
     if following != head + 1:
         return [f"position {following} after {head}"]
-    if events > 41:
+    if head < 2**32:
         whole = events == head == old
         return ["the backup is not there, or the old one not whole"] if done or not whole else []
-    if events != 41 or head < 2**32:
+    if events != 2 * 41:  # each is told anew
         return [f"it holds {events} events up to {head}"]
     is_kept = kept.exists() and facts(kept)[1:] == (old, old)
     return [] if is_kept else ["the old one is gone"]

@@ -44,7 +44,7 @@ def test_a_backup_comes_back(saved: Path, database: Path, capsys: Capture) -> No
     capsys.readouterr()
     assert restore(saved, database, "--yes") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith(f"{database}: 10 events; the log is now ")
+    assert lines[0].startswith(f"{database}: 12 events; the log is now ")
     assert "the old database is kept as " in lines[1]
     assert_sound(database)
     log = Log(str(database), FOLDS)
@@ -60,7 +60,7 @@ def test_a_snapshot_comes_back(database: Path, capsys: Capture) -> None:
     capsys.readouterr()
     assert restore(file, database, "--yes", "--json") == 0
     found = json.loads(capsys.readouterr().out)
-    assert (found["database"], found["events"]) == (str(database), 4)
+    assert (found["database"], found["events"]) == (str(database), 6)
     assert Path(found["kept"]).is_file()
     assert_sound(database)
 

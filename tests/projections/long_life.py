@@ -23,6 +23,7 @@ from eventlog.log import Draft, Log
 from eventlog.pace import Pace
 from projections.backup import back_up
 from projections.changes import Page, read_page
+from projections.filter import Filter
 from projections.from_snapshot import filling
 from projections.replay import FOLDS, rebuild, table_rows
 from projections.restore import examine, restore
@@ -30,6 +31,8 @@ from projections.snapshot_store import SnapshotStore, line
 from projections.squash import squash
 from projections.tree import Tree
 from tests.eventlog.helpers import FakeClock, assert_sound
+from tests.projections.filtering import FILTERS, TypedHistory, matching
+from tests.projections.filtering import Client as FilteredClient
 from tests.strategies import STEPS, History, happen
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a mount point; the folder in it is the test's own
@@ -53,7 +56,7 @@ class Saved(NamedTuple):
     past: list[Record]
 
 
-class Life(History):
+class Positioned(History):
     """A history whose positions the log gives, because a squash appends as well.
 
     Attributes:
@@ -73,10 +76,15 @@ class Life(History):
             self.live[node or self.head] = event.state
 
 
+class Life(TypedHistory, Positioned):
+    """The same, of files that have types."""
+
+
 class LongLife(RuleBasedStateMachine):
     """The log, whoever reads it, and the oracle."""
 
     clients = Bundle("clients")
+    choosers = Bundle("choosers")
     backups = Bundle("backups")
 
     def __init__(self) -> None:
@@ -86,6 +94,7 @@ class LongLife(RuleBasedStateMachine):
         self._path = str(self._base / "log.db")
         self._clock = FakeClock()
         self._life = Life()
+        self._choosers: list[FilteredClient] = []
         self._archive = Archive(str(self._base / "archive"))
         self._snapshots = SnapshotStore(self._base / "snapshots")
         self._open()
@@ -135,7 +144,7 @@ class LongLife(RuleBasedStateMachine):
 
     def _read(self, client: Client, limit: int) -> tuple[Client, bool]:
         """Fetch one page and fold it, after a refusal from the beginning."""
-        if self._is_refused(client):
+        if self._is_refused(client.cursor):
             client = Client(self._log.log_id, 0, {})
         page = read_page(self._reader, client.cursor, limit)
         states = dict(client.states)
@@ -148,12 +157,31 @@ class LongLife(RuleBasedStateMachine):
                 states[node] = event.state
         return Client(client.log_id, page.cursor, states), page.has_more
 
-    def _is_refused(self, client: Client) -> bool:
+    @rule(target=choosers, wanted=FILTERS, sends_since=st.booleans())
+    def a_client_wants_a_part(self, wanted: Filter, sends_since: bool) -> FilteredClient:  # noqa: FBT001 - drawn
+        chooser = FilteredClient(wanted, sends_since=sends_since)
+        self._choosers.append(chooser)
+        return chooser
+
+    @rule(chooser=choosers, limit=LIMITS)
+    def a_client_reads_a_page_of_its_part(self, chooser: FilteredClient, limit: int) -> None:
+        self._choose(chooser, limit)
+
+    def _choose(self, chooser: FilteredClient, limit: int) -> bool:
+        if self._is_refused(chooser.cursor):
+            chooser.cursor = chooser.since = 0
+            chooser.states.clear()
+        has_more = chooser.poll(self._reader, limit).has_more
+        if not has_more:
+            assert chooser.states == matching(self._life.live, chooser.wanted)
+        return has_more
+
+    def _is_refused(self, cursor: int) -> bool:
         """Do as the feed does for a client that names no log."""
         return (
-            0 < client.cursor < self._log.floor
-            or client.cursor > self._log.head
-            or is_lost(client.cursor, self._log.gaps)
+            0 < cursor < self._log.floor
+            or cursor > self._log.head
+            or is_lost(cursor, self._log.gaps)
         )
 
     # What is done to the log.
@@ -252,6 +280,9 @@ class LongLife(RuleBasedStateMachine):
             client, has_more = self._read(Client("", 0, {}), 10_000)
             assert not has_more
             assert client.states == self._life.live
+            for chooser in self._choosers:
+                while self._choose(chooser, 7):
+                    pass
             self._close()
             assert_sound(Path(self._path))
         finally:

@@ -5,10 +5,8 @@ directory brings with it is read later than the page that names it.
 """
 
 import stat
-from collections.abc import Callable, Iterable
 from typing import Any
 
-import apsw
 import msgspec
 import pytest
 from hypothesis import event, given
@@ -17,58 +15,12 @@ from hypothesis import strategies as st
 from eventlog import codec
 from eventlog.events import Created, Event, Modified, Moved, Reason, Removed, State
 from projections import filtered
-from projections.filter import KINDS, LEFT, Filter
-from projections.filtered import FilteredPage, is_known, read_below, read_page
+from projections.filter import LEFT, Filter
+from projections.filtered import is_known
 from tests.model import Model
+from tests.projections.filtering import FILTERS, Client, TypedHistory, matching
 from tests.projections.memory import empty, store
-from tests.strategies import SHORT_NAMES, STEPS, History, happen
-
-MIMES = ("", "image/png", "video/mp4")
-
-FILTERS = st.builds(
-    Filter,
-    root=st.sampled_from([None, None, *SHORT_NAMES[:2]]),
-    under=st.sampled_from([None, 3, 3, 4, 5, 6, 12]),
-    mimes=st.sampled_from([(), (), (), ("image/",), ("video/", "x")]),
-    kinds=st.sampled_from([(), (), (), ("file",), ("directory",)]),
-)
-
-
-class TypedHistory(History):
-    """A history in which files have MIME types that change."""
-
-    def put(self, node: int, event: Event) -> None:
-        if not isinstance(event, Removed) and not event.state.is_directory:
-            state = msgspec.structs.replace(event.state, mime=MIMES[event.state.size % len(MIMES)])
-            event = msgspec.structs.replace(event, state=state)
-        super().put(node, event)
-
-
-def matching(model: Model, wanted: Filter) -> dict[int, State]:
-    """Return the nodes that match, the plain way."""
-    return {n: s for n, s in model.states.items() if is_match(model, wanted, n, s)}
-
-
-def is_match(model: Model, wanted: Filter, number: int, state: State) -> bool:
-    kind = KINDS[state.mode & 0o170000]
-    if wanted.kinds and kind not in wanted.kinds:
-        return False
-    if wanted.mimes and not any(state.mime.startswith(mime) for mime in wanted.mimes):
-        return False
-    way = upwards(model, number)
-    if wanted.under and wanted.under not in way:
-        return False
-    top = model.states.get(way[-1])
-    is_rooted = top is not None and top.parent == 0
-    return wanted.root is None or (is_rooted and model.states[way[-1]].name == wanted.root)
-
-
-def upwards(model: Model, number: int) -> list[int]:
-    way: list[int] = []
-    while number in model.states and number not in way:
-        way.append(number)
-        number = model.states[number].parent
-    return way
+from tests.strategies import SHORT_NAMES, STEPS, happen
 
 
 def directory(parent: int, name: bytes, **changed: object) -> State:
@@ -81,47 +33,6 @@ def leaf(parent: int, name: bytes, **changed: object) -> State:
         "ctime_ns": 0, "fs": 1, "ino": 1, "uid": 0, "gid": 0, "nlink": 1,
     }  # fmt: skip
     return State(**(fields | changed))
-
-
-class Client:
-    """Someone who knows only what a filtered feed said."""
-
-    def __init__(self, wanted: Filter, *, sends_since: bool) -> None:
-        self.wanted = wanted
-        self.sends_since = sends_since
-        self.cursor = self.since = 0
-        self.states: dict[int, State] = {}
-        self.told = 0
-        self.pointless = 0
-
-    def poll(
-        self, connection: apsw.Connection, limit: int, meanwhile: Callable[[], None] = lambda: None
-    ) -> FilteredPage:
-        """Fetch a page and fold it, with whatever happens before its last parts are read."""
-        since = self.since if self.sends_since else 0
-        page = read_page(connection, self.wanted, self.cursor, since, limit)
-        assert page.cursor > self.cursor or not page.has_more
-        self._fold(page.rows)
-        numbers = list(page.below)
-        for start in range(0, len(numbers), 2):
-            meanwhile()
-            part = numbers[start : start + 2]
-            self._fold(read_below(connection, self.wanted, self.cursor, since, part))
-        self.cursor, self.since = page.cursor, page.since
-        return page
-
-    def drain(self, connection: apsw.Connection) -> None:
-        while self.poll(connection, 3).has_more:
-            pass
-
-    def _fold(self, rows: Iterable[tuple[int, int, bytes]]) -> None:
-        for position, number, record in rows:
-            self.told += 1
-            found = codec.decode(record, position)
-            if isinstance(found, Removed):
-                self.pointless += self.states.pop(number, None) is None
-            else:
-                self.states[number] = found.state
 
 
 class World:
@@ -223,7 +134,7 @@ def test_whoever_folds_the_filtered_feed_ends_with_what_matches(
             clients[who].poll(world.connection, limit, lambda step=step: world.happen(step))
     for client in clients:
         client.drain(world.connection)
-        expected = matching(world.model, client.wanted)
+        expected = matching(world.model.states, client.wanted)
         event("some match" if expected else "none matches")
         assert client.states == expected, client.wanted
 
@@ -237,7 +148,7 @@ def test_a_directory_brings_with_it_what_is_below() -> None:
     world.put(6, Moved("", directory(4, b"d"), 3, b"d"))
     inside.drain(world.connection)
     outside.drain(world.connection)
-    assert set(inside.states) == set(matching(world.model, inside.wanted))
+    assert set(inside.states) == set(matching(world.model.states, inside.wanted))
     assert {6, 13} <= set(outside.states)
     assert inside.pointless == 0
 
@@ -249,7 +160,7 @@ def planted(*filters: Filter, sends_since: bool = True) -> tuple[World, list[Cli
     clients = [Client(wanted, sends_since=sends_since) for wanted in filters]
     for client in clients:
         client.drain(world.connection)
-        assert client.states == matching(world.model, client.wanted)
+        assert client.states == matching(world.model.states, client.wanted)
         client.told = 0
     return world, clients
 
@@ -291,7 +202,7 @@ def test_what_entered_with_the_last_event_before_the_cursor_is_told() -> None:
     world.put(6, Moved("", directory(4, b"d"), 3, b"d"))
     for client in (inside, outside):
         client.drain(world.connection)
-        assert client.states == matching(world.model, client.wanted)
+        assert client.states == matching(world.model.states, client.wanted)
     assert 13 in outside.states
 
 
@@ -308,7 +219,7 @@ def test_a_node_with_many_states_may_have_matched_in_any(monkeypatch: pytest.Mon
     client.since = since
     world.put(10, Modified("", leaf(3, b"f", size=3)))
     client.drain(world.connection)
-    assert client.states == matching(world.model, client.wanted)
+    assert client.states == matching(world.model.states, client.wanted)
     assert 10 not in client.states
 
 
@@ -353,4 +264,4 @@ def test_a_since_of_another_log_counts_as_none() -> None:
     world.put(6, Moved("", directory(2, b"d"), 3, b"d"))
     client.since = 10**9
     client.drain(world.connection)
-    assert client.states == matching(world.model, client.wanted)
+    assert client.states == matching(world.model.states, client.wanted)

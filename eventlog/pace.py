@@ -16,11 +16,13 @@ T = TypeVar("T")
 HOLD_MAX_SECONDS: Final = 0.05
 """The writer is not held longer, unless the disk itself needs longer for the least of steps."""
 
-WORK_SECONDS: Final = 0.01
+WORK_SECONDS: Final = 0.006
 """What a step may work; the rest is for the sync, whose length nobody knows before."""
 
-SIZE_MIN: Final = 32
-SIZE_MAX: Final = 8_000
+SIZE_MIN: Final = 4
+"""Of a long list of free pages, even a few take milliseconds to give back."""
+
+SIZE_MAX: Final = 4_000
 
 
 class Pace:

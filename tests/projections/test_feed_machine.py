@@ -1,9 +1,11 @@
 """Clients that only fold the feed end with the tree, whatever happens and whenever they ask.
 
 A random history runs on the real log while clients poll at their own pace, and the log is closed,
-opened, rebuilt and disturbed in between. A plain dictionary says what must come out.
+opened, rebuilt, compacted, squashed and disturbed in between. A plain dictionary says what must
+come out.
 """
 
+import threading
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,17 +16,25 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
 from eventlog import codec
+from eventlog.compaction import Compactor, Options
 from eventlog.connection import open_reader, open_writer
-from eventlog.events import Moved, Record, Removed, State
+from eventlog.events import Modified, Moved, Record, Removed, State
 from eventlog.log import Draft, Log, Transaction
+from eventlog.pace import Pace
 from projections.changes import Page, read_page
 from projections.replay import FOLDS, rebuild
+from projections.squash import squash
 from projections.tree import Tree
 from tests.eventlog.helpers import FakeClock, assert_sound
 from tests.model import Model
 from tests.strategies import STEPS, History, happen
 
 LIMITS = st.integers(1, 12)
+GO_ON = 10**6
+WINDOWS = st.sampled_from([0, 0, 1_000, 10**6])
+"""Seconds."""
+STOPS = st.just(GO_ON) | st.integers(0, 30)
+"""How often a compaction may ask whether it should stop, until it should."""
 MEMORY = Path("/dev/shm")  # noqa: S108 - a mount point; the folder in it is the test's own
 
 
@@ -39,6 +49,9 @@ class Client:
     def poll(self, connection: apsw.Connection, limit: int) -> Page:
         """Fetch one page and fold it."""
         page = read_page(connection, self.cursor, limit)
+        if 0 < self.cursor < page.floor:
+            self.forget()
+            page = read_page(connection, 0, limit)
         assert len(page.rows) <= limit
         assert page.cursor >= self.cursor
         assert page.cursor > self.cursor or not page.has_more
@@ -48,6 +61,12 @@ class Client:
         self.cursor = page.cursor
         return page
 
+    def forget(self) -> None:
+        """Begin anew."""
+        self.cursor = 0
+        self.states.clear()
+        self.drained.clear()
+
     def _fold(self, node: int, event: object) -> None:
         assert node not in self.drained, "a node came twice in one drain without writes"
         self.drained.add(node)
@@ -56,6 +75,18 @@ class Client:
             self.states.pop(node, None)
         else:
             self.states[node] = event.state  # type: ignore[attr-defined]  # all others have one
+
+
+class Stop(threading.Event):
+    """Is set after it was asked so often."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self._left = count
+
+    def is_set(self) -> bool:
+        self._left -= 1
+        return self._left < 0
 
 
 class FeedMachine(RuleBasedStateMachine):
@@ -70,6 +101,7 @@ class FeedMachine(RuleBasedStateMachine):
         self._clock = FakeClock()
         self._history = History()
         self._all: list[Client] = []
+        self._dropped = 0
         self._open()
 
     def _open(self) -> None:
@@ -153,9 +185,7 @@ class FeedMachine(RuleBasedStateMachine):
 
     @rule(client=clients)
     def a_client_forgets_everything(self, client: Client) -> None:
-        client.cursor = 0
-        client.states.clear()
-        client.drained.clear()
+        client.forget()
 
     def _poll(self, client: Client, limit: int) -> Page:
         start = client.cursor
@@ -182,8 +212,32 @@ class FeedMachine(RuleBasedStateMachine):
     @rule()
     def the_projections_are_rebuilt(self) -> None:
         other = open_writer(str(self._path))
-        assert rebuild(other) == len(self._history.records)
+        assert rebuild(other) == len(self._history.records) - self._dropped
         other.close()
+
+    @rule(window=WINDOWS, stopped=STOPS)
+    def the_log_is_compacted(self, window: int, stopped: int) -> None:
+        """Sometimes not to its end; no client can tell."""
+        self._dropped += self._compactor(window).run(Stop(stopped)).dropped
+
+    @rule()
+    def the_log_is_squashed(self) -> None:
+        records = self._history.records
+        floor = len(records)
+        last = {record.node: record.position for record in records}
+        pace = Pace(self._log, self._clock, Stop(GO_ON), 0)
+        result = squash(self._log, self._compactor(10**6), pace)
+        for node in sorted(self._history.live, key=lambda node: last[node]):
+            self._history.put(node, Modified("squash", self._history.live[node]))
+        self._dropped += result.dropped
+        assert (result.complete, result.floor, self._log.floor) == (True, floor, floor)
+        assert len(records) - self._dropped == len(self._history.live)
+        for client in self._all:
+            client.drained.clear()
+
+    def _compactor(self, window_seconds: int) -> Compactor:
+        self._clock.us += 1
+        return Compactor(self._log, Options(window_seconds * 10**6), self._clock)
 
     @invariant()
     def the_head_is_the_last_position(self) -> None:
@@ -195,6 +249,7 @@ class FeedMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
+            self.the_log_is_compacted(0, GO_ON)  # whoever is behind now must not notice
             for client in [*self._all, Client()]:
                 while self._poll(client, 7).has_more:
                     pass
@@ -210,7 +265,7 @@ def drafts(records: list[Record]) -> list[Draft]:
     return [Draft(0 if r.node == r.position else r.node, r.event) for r in records]
 
 
-EXAMPLES = {"dev": 60, "ci": 300, "nightly": 50_000}
+EXAMPLES = {"dev": 60, "ci": 500, "nightly": 20_000}
 
 TestFeedMachine = FeedMachine.TestCase
 TestFeedMachine.settings = settings(

@@ -50,6 +50,9 @@ STRETCH: Final = 200_000
 LOOKED_UP: Final = 10_000
 """Events that one query goes through, so that no read transaction is long."""
 
+WAIT_SECONDS: Final = 0.1
+"""How often who waits for another run to end looks whether it should stop waiting."""
+
 END = (
     "select position from events where position > ? and position <= ? order by position"
     " limit 1 offset ?"
@@ -130,11 +133,11 @@ class Compactor:
         clock: time.
 
     Attributes:
-        lock: held while it runs; whoever else drops or moves events must hold it too.
+        options: how.
     """
 
     def __init__(self, log: Log, options: Options, clock: Clock) -> None:
-        self.lock = threading.Lock()
+        self._lock = threading.Lock()
         self.options = options
         self._log = log
         self._clock = clock
@@ -160,19 +163,35 @@ class Compactor:
         Raises:
             LogError: something could not be read or stored; what was done before stays done.
         """
-        with self.lock:
-            pace = Pace(self._log, self._clock, stop, rest)
-            return self.run_locked(pace, report, window_us)
+        pace = Pace(self._log, self._clock, stop, rest)
+        with self.alone(pace) as is_alone:
+            return self.run_alone(pace, report, window_us) if is_alone else Result()
 
-    def run_locked(self, pace: Pace, report: Report, window_us: int | None = None) -> Result:
-        """Do as `run` for who holds the lock."""
+    @contextlib.contextmanager
+    def alone(self, pace: Pace) -> Iterator[bool]:
+        """Wait until nobody else drops or moves events, and have nobody begin meanwhile.
+
+        Yields:
+            True; False when the wait was stopped.
+        """
+        is_alone = False
+        while not is_alone and not pace.is_stopped:
+            is_alone = self._lock.acquire(timeout=WAIT_SECONDS)
+        try:
+            yield is_alone
+        finally:
+            if is_alone:
+                self._lock.release()
+
+    def run_alone(self, pace: Pace, report: Report, window_us: int | None = None) -> Result:
+        """Do as `run` for who is `alone` already."""
         return self._run(pace, report, self.options, window_us)
 
     def relieve(self, pace: Pace, report: Report) -> Result:
         """Do as `run` on a full disk: tell nobody before, and leave no more WAL than needed."""
-        with self.lock:
+        with self.alone(pace) as is_alone:
             options = self.options._replace(before=no_hook)
-            result = self._run(pace, report, options, None)
+            result = self._run(pace, report, options, None) if is_alone else Result()
         with (
             translated_errors(self._log.path),
             contextlib.closing(self.options.connect(self._log.path)) as own,

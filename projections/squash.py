@@ -26,6 +26,7 @@ ids, stay as they are.
 """
 
 import contextlib
+from collections.abc import Iterator
 from typing import Final
 
 import apsw
@@ -95,12 +96,7 @@ def squash(log: Log, compactor: Compactor, pace: Pace, report: Report = no_repor
     Raises:
         LogError: something could not be read or stored; what was done before is whole.
     """
-    with (
-        compactor.lock,
-        translated_errors(log.path),
-        contextlib.closing(open_reader(log.path)) as reader,
-    ):
-        work = _Work(log, compactor, pace, reader)
+    with _working(log, compactor, pace) as work:
         work.all(report)
     return work.result
 
@@ -116,17 +112,24 @@ def finish(log: Log, compactor: Compactor, pace: Pace) -> None:
     Raises:
         LogError: something could not be read or stored.
     """
-    with (
-        compactor.lock,
-        translated_errors(log.path),
-        contextlib.closing(open_reader(log.path)) as reader,
-    ):
-        _Work(log, compactor, pace, reader).drop_old()
+    with _working(log, compactor, pace) as work:
+        work.drop_old()
 
 
 def count_tombstones(connection: apsw.Connection) -> int:
     """Return how many removed nodes the log still tells of."""
     return int(fetch(connection, COUNT_TOMBSTONES)[0][0])
+
+
+@contextlib.contextmanager
+def _working(log: Log, compactor: Compactor, pace: Pace) -> Iterator["_Work"]:
+    """Give the work when nobody else works; when the wait for that was stopped, it is stopped."""
+    with (
+        compactor.alone(pace),
+        translated_errors(log.path),
+        contextlib.closing(open_reader(log.path)) as reader,
+    ):
+        yield _Work(log, compactor, pace, reader)
 
 
 class _Work:
@@ -138,6 +141,8 @@ class _Work:
         self._reader = reader
 
     def all(self, report: Report) -> None:
+        if self._pace.is_stopped:
+            return
         floor = self._pace.run(_begin)
         self._compactor.options.before(floor)
         while not self._pace.is_stopped:
@@ -183,7 +188,7 @@ class _Work:
         return not self._pace.is_stopped
 
     def _compact(self) -> None:
-        compacted = self._compactor.run_locked(self._pace, no_report)
+        compacted = self._compactor.run_alone(self._pace, no_report)
         self.result.dropped += compacted.dropped
         self.result.archived += compacted.archived
         self.result.freed_bytes = compacted.freed_bytes

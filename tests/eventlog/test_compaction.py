@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,6 +26,7 @@ from eventlog.log import Draft, Log
 from projections.changes import read_page
 from projections.replay import FOLDS, compare
 from tests.eventlog.helpers import (
+    DEADLINE_SECONDS,
     FakeClock,
     assert_sound,
     created,
@@ -267,6 +269,27 @@ def test_who_wants_to_be_called_before_is_and_can_refuse(log: Log, clock: FakeCl
     compactor(log, clock, before=called.append).run(GO_ON)
     compactor(log, clock, before=called.append).run(GO_ON)
     assert called == [3, 3]
+
+
+def test_who_waits_for_another_run_can_be_stopped(log: Log, clock: FakeClock) -> None:
+    log.append([created(root_state()), *files(1)])
+    log.append([modified(2, 1)])
+    age(clock)
+    stop, entered, go_on = threading.Event(), threading.Event(), threading.Event()
+
+    def hold(_upto: int) -> None:
+        entered.set()
+        assert go_on.wait(DEADLINE_SECONDS)
+
+    shared = compactor(log, clock, before=hold)
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(shared.run, GO_ON)
+        assert entered.wait(DEADLINE_SECONDS)
+        second = threads.submit(shared.run, stop)
+        stop.set()
+        assert second.result(DEADLINE_SECONDS) == Result()
+        go_on.set()
+        assert first.result(DEADLINE_SECONDS).dropped == 1
 
 
 def test_an_empty_log_has_nothing_to_compact(log: Log, clock: FakeClock) -> None:

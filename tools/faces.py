@@ -1,5 +1,6 @@
 """Makes the faces that a configuration asks for, and joins them to what observes their roots."""
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 
@@ -16,6 +17,10 @@ from watcher.deeds import RefusedError
 from watcher.excludes import Excludes
 from watcher.observer import Observer
 from watcher.root import RootAbsentError
+
+_LOCAL = ("127.0.0.1", "::1", "localhost")
+
+_log = logging.getLogger("nasfeed")
 
 
 class FaceRoot:
@@ -84,6 +89,12 @@ def filetracker(config: Config, system: System, clock: Clock) -> Filetracker | N
         fallback_url=given.fallback_url or "",
         keep_days=given.keep_days,
     )
+    if not (given.tokens or given.read_tokens or config.token) and config.host not in _LOCAL:
+        _log.warning(
+            "anyone who reaches %s may change the files of root %s; set filetracker.tokens",
+            config.host,
+            given.root,
+        )
     tokens = Tokens(_tokens(config), given.read_tokens or {})
     return Filetracker(store, Gate(tokens), settings, clock)
 

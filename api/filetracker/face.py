@@ -274,7 +274,7 @@ class Filetracker:
         text = request.query.get("last_modified")
         cutoff = self._now() if text is None else parse_version(text, self._now())
         is_json = any(kind in request.fields.get("accept", "") for kind in _JSON_TYPES)
-        line = listing.as_json if is_json else listing.as_text
+        line = listing.as_json(self._store.digests) if is_json else listing.as_text
         pieces = listing.pieces(self._store, request.path, cutoff, line)
         try:
             piece = await self._threads.run(lambda: _first(pieces, request.path))

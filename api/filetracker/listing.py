@@ -10,6 +10,7 @@ import msgspec
 
 from api.beneath.paths import join, split
 from api.filetracker.dates import version_of
+from api.filetracker.digests import Digests
 from api.filetracker.store import Store
 
 PIECE_BYTES: Final = 64 * 1024
@@ -24,12 +25,14 @@ class Listed(msgspec.Struct, frozen=True, omit_defaults=True):
         path: relative to the directory; what is not UTF-8 in it is replaced.
         version: seconds since 1970.
         size: bytes.
+        sha256: digest of the content, hexadecimal, where the server remembers it.
         raw: the path in base64 when it is not UTF-8, else empty.
     """
 
     path: str
     version: int
     size: int
+    sha256: str = ""
     raw: str = ""
 
 
@@ -48,11 +51,24 @@ def as_text(path: bytes, _: os.stat_result) -> bytes:
     return path + b"\n"
 
 
-def as_json(path: bytes, found: os.stat_result) -> bytes:
-    """Write a line of the JSON list."""
-    raw = "" if _is_utf8(path) else base64.b64encode(path).decode()
-    text = path.decode("utf-8", "replace")
-    return msgspec.json.encode(Listed(text, version_of(found), found.st_size, raw)) + b"\n"
+def as_json(digests: Digests) -> Line:
+    """Return what writes a line of the JSON list.
+
+    Args:
+        digests: those that are remembered; no file is read for a list.
+    """
+
+    def line(path: bytes, found: os.stat_result) -> bytes:
+        listed = Listed(
+            path=path.decode("utf-8", "replace"),
+            version=version_of(found),
+            size=found.st_size,
+            sha256=digests.get(found) or "",
+            raw="" if _is_utf8(path) else base64.b64encode(path).decode(),
+        )
+        return msgspec.json.encode(listed) + b"\n"
+
+    return line
 
 
 def pieces(store: Store, path: bytes, cutoff: int, line: Line) -> Generator[bytes]:

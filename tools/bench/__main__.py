@@ -14,7 +14,17 @@ from pathlib import Path
 import msgspec
 
 from tools import cli
-from tools.bench import compaction, crawl, describing, machine, million, peers, serving, table
+from tools.bench import (
+    compaction,
+    crawl,
+    describing,
+    machine,
+    million,
+    peers,
+    serving,
+    storing,
+    table,
+)
 from tools.bench.bench import Bench
 from tools.bench.row import Row
 from tools.bench.tree import SOURCES, mirror, take
@@ -27,6 +37,7 @@ THEMES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "serving": serving.rows,
     "describing": describing.rows,
     "compaction": compaction.rows,
+    "storing": storing.rows,
     "million": million.rows,
 }
 """What can be measured; `million` only when it is asked for, because it takes long."""

@@ -313,7 +313,8 @@ def test_names_that_a_plain_list_cannot_carry_are_in_the_json_list(store: Tracke
     found = {line["path"]: line for line in map(json.loads, lines)}
     assert set(found) == {"\ufffd\ufffd", "two\nlines", "plain"}
     assert found["\ufffd\ufffd"]["raw"] == "//4="
-    assert found["plain"] == {"path": "plain", "version": NOON, "size": 4}
+    digest = hashlib.sha256(b"data").hexdigest()
+    assert found["plain"] == {"path": "plain", "version": NOON, "size": 4, "sha256": digest}
 
 
 @pytest.mark.parametrize("target", ["/files//a", "/files///a", "//files/a", "/files/a/"])

@@ -163,6 +163,10 @@ class Observer:
                 return
             except LogError as error:
                 self._rest("offline", f"nothing can be recorded: {error}")
+            except Exception as error:
+                # A fault of our own must not end the watching for good: all is looked at again.
+                _log.exception("root %s: please report this", self.root.name)
+                self._rest("offline", f"an error of nasfeed itself: {error!r}")
 
     def _rest(self, state: str, reason: str) -> None:
         """Say why the root is not followed, then wait a little before looking for it again."""

@@ -7,11 +7,12 @@ from hypothesis.stateful import run_state_machine_as_test
 from eventlog import compaction
 from tests.projections.long_life import LongLife
 
-EXAMPLES = {"dev": 60, "ci": 500, "nightly": 20_000}
+EXAMPLES = {"nightly": 20_000}
+"""By profile; else 500."""
 
 TestLongLife = LongLife.TestCase
 TestLongLife.settings = settings(
-    max_examples=EXAMPLES.get(settings.get_current_profile_name(), 60), stateful_step_count=30
+    max_examples=EXAMPLES.get(settings.get_current_profile_name(), 500), stateful_step_count=30
 )
 
 DROPS_TOMBSTONES = (

@@ -13,7 +13,7 @@ from projections.replay import FOLDS
 from projections.tree import Tree
 from tests.serving import wait_until
 from tests.watcher.fake_backend import FakeBackend
-from watcher.backend import Place
+from watcher.backend import Hints, Place
 from watcher.excludes import Excludes
 from watcher.observer import Observer, detach_missing
 from watcher.root import Root
@@ -145,3 +145,26 @@ def test_roots_that_are_no_longer_configured_are_removed_with_all_below(bench: B
     assert detach_missing(bench.log, [bench.observer.root]) == []
     assert detach_missing(bench.log, [Root("other", b"/other")]) == ["root"]
     assert bench.log.call(lambda tx: Tree(tx.connection).children(SUPER_ROOT)) == []
+
+
+def test_an_error_of_our_own_does_not_end_the_watching(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is told, and then the root is followed again from the beginning."""
+    bench.path.mkdir()
+    bench.observer.start()
+    bench.wait("online", scans=1)
+    backend = bench.backends[-1]
+
+    def fail(_seconds: float) -> Hints:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(backend, "read", fail)
+    backend.wake()
+    wait_until(lambda: len(bench.backends) > 1, "another backend")
+    bench.wait("online", scans=2)
+    (bench.path / "file").touch()
+    bench.observer.rescan()
+    bench.wait("online", scans=3)
+    assert bench.names() == {b"file"}
+    assert "an error of nasfeed itself: ZeroDivisionError()" in caplog.text

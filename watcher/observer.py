@@ -163,7 +163,7 @@ class Observer:
                 return
             except LogError as error:
                 self._rest("offline", f"nothing can be recorded: {error}")
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, see below
                 # A fault of our own must not end the watching for good: all is looked at again.
                 _log.exception("root %s: please report this", self.root.name)
                 self._rest("offline", f"an error of nasfeed itself: {error!r}")

@@ -9,6 +9,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
 from prometheus_client import CollectorRegistry, ProcessCollector
 
+from api.barrier import BarrierFace
 from api.bootstrap import Snapshots
 from api.description import Description
 from api.feed import Feed
@@ -19,7 +20,7 @@ from api.metering import Meter
 from api.operations import Operations, operations_router
 from api.past import PastFace
 from api.past_routes import past_router
-from api.ports import AskReadiness, AskStatus, FeedLog
+from api.ports import AskReadiness, AskStatus, BeginSync, FeedLog
 from api.routes import HANDLERS, feed_router
 from api.switch import Face, Switch
 
@@ -51,6 +52,7 @@ class Dependencies(NamedTuple):
         version: of the program, for the description of the API.
         operations: what probes and metrics ask; without it there are neither.
         faces: beside the feed, each with paths of its own.
+        sync: begins barriers; by default there are no roots.
     """
 
     log: FeedLog
@@ -59,6 +61,7 @@ class Dependencies(NamedTuple):
     version: str
     operations: Operations | None = None
     faces: tuple[Face, ...] = ()
+    sync: BeginSync = dict
 
 
 def create_app(
@@ -74,11 +77,12 @@ def create_app(
     access = access or Access()
     feed = Feed(dependencies.log, dependencies.readiness, delivery)
     past = PastFace(dependencies.log, feed.refusal)
+    barrier = BarrierFace(feed, dependencies.sync)
     snapshots = Snapshots(dependencies.log)
     registry = _registry(dependencies.operations)
     litestar = Litestar(
         route_handlers=[
-            feed_router(feed, past, snapshots, dependencies.status),
+            feed_router(feed, past, barrier, snapshots, dependencies.status),
             past_router(past),
             *_operations(dependencies.operations, registry),
         ],

@@ -35,6 +35,9 @@ class Feed:
         log: what is read.
         readiness: asked until it is ready.
         delivery: how those are served who wait for changes.
+
+    Attributes:
+        sleepers: all who wait for something.
     """
 
     def __init__(
@@ -48,7 +51,7 @@ class Feed:
         self._end = (-1, Answer(b""))
         self._root: Answer | None = None
         self._delivery = delivery or Delivery()
-        self._sleepers = Sleepers(log.head, log.subscribe, self._delivery.streams_max)
+        self.sleepers = Sleepers(log.head, log.subscribe, self._delivery.streams_max)
         self._shared = SharedReads(self._pages.submit, log.head)
         self._filtered = FilteredReads(log)
         self._source = Source(
@@ -57,22 +60,26 @@ class Feed:
             head=log.head,
             reads=self._filtered,
             run=self._pages.run,
-            busy=self._busy,
+            busy=self.busy,
             log_id=log.log_id,
         )
 
     def stop(self) -> None:
         """End all streams, and answer all long polls: the server stops."""
-        self._sleepers.stop()
+        self.sleepers.stop()
 
     @property
     def log_id(self) -> str:
         """Epoch of the log's positions."""
         return self._log.log_id
 
+    def head(self) -> int:
+        """Return the last durable position."""
+        return self._log.head()
+
     def close(self) -> None:
         """Let the reading threads end."""
-        self._sleepers.close()
+        self.sleepers.close()
         self._pages.close()
 
     def refusal(self) -> Answer | None:
@@ -146,12 +153,12 @@ class Feed:
             return asked
         page = await self._page(asked)
         if asked.wait and page.is_empty:
-            if not self._sleepers.take():
-                return self._busy()
+            if not self.sleepers.take():
+                return self.busy()
             try:
-                page = await poll(asked, page, self._page, self._sleepers, receive)
+                page = await poll(asked, page, self._page, self.sleepers, receive)
             finally:
-                self._sleepers.leave()
+                self.sleepers.leave()
         if page.below is None:
             return page.answer
         return LongPage(page.below, self._filtered, self._pages.run)
@@ -172,7 +179,7 @@ class Feed:
         asked = await self._asked(query_string, log_ids, EVENT_PAGE, last_event_id)
         if isinstance(asked, Answer):
             return asked
-        return Stream(asked, form, self._source, self._sleepers, self._delivery.heartbeat_seconds)
+        return Stream(asked, form, self._source, self.sleepers, self._delivery.heartbeat_seconds)
 
     async def _asked(
         self, query_string: bytes, log_ids: Sequence[str], limit: int, cursor: str | None = None
@@ -240,7 +247,8 @@ class Feed:
         is_empty = not (page.rows or page.numbers)
         return Reading(Answer(body), page.cursor, page.has_more, is_empty, page.since, below)
 
-    def _busy(self) -> Answer:
+    def busy(self) -> Answer:
+        """Return what is answered to those who find no place to wait."""
         return problem(
             503,
             "too_many_streams",

@@ -81,7 +81,16 @@ class CursorOperation(Operation):
                     "A time of RFC 3339: the last position strictly before it is answered."
                     " Nothing since then is missed from there on; something may come again."
                 ),
-            )
+            ),
+            Parameter(
+                "sync",
+                "query",
+                Schema(type=OpenAPIType.NUMBER, exclusive_minimum=0, maximum=WAIT_MAX),
+                description=(
+                    "Wait at most so many seconds until all that was done on the disks before this"
+                    " request is in the feed, but for hashes and what else is read from contents."
+                ),
+            ),
         ]
 
 

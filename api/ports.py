@@ -1,6 +1,7 @@
 """What the API needs from the rest of the program, and nothing more; composition fills it in."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -107,3 +108,11 @@ AskReadiness = Callable[[], Readiness]
 
 AskStatus = Callable[[], Status]
 """Asked for every status request, in a thread; it may read the database."""
+
+BeginSync = Callable[[], Mapping[str, Future[str]]]
+"""Begins a barrier in every root, on the event loop's thread.
+
+The future of each root's name is done when all that was on its disk is in the log, and says how
+that was found. It fails, with a reason for people, when the root is not followed. It may be
+cancelled.
+"""

@@ -45,6 +45,12 @@ class WaitError(QueryError):
     error = "invalid_wait"
 
 
+class SyncError(QueryError):
+    """The time to wait for a barrier is none."""
+
+    error = "invalid_sync"
+
+
 class FilterError(QueryError):
     """A filter is not what it must be."""
 
@@ -151,11 +157,30 @@ def page_limit(values: list[str], default: int = PAGE_DEFAULT) -> int:
     return min(int(found[1][:_SIZE_DIGITS]), PAGE_MAX) or default if found else default
 
 
+def parse_sync(query: bytes) -> float:
+    """Return how long a client is willing to wait for a barrier, seconds.
+
+    Raises:
+        SyncError: that is no time.
+    """
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, errors="replace")
+    values = [value for name, value in pairs if name == "sync"]
+    seconds = _seconds(values)
+    if not seconds or len(pairs) > 1:
+        raise SyncError(f"sync is a number of seconds above 0 and up to {WAIT_MAX}, given alone")
+    return seconds
+
+
 def _wait(values: list[str]) -> float:
-    if not values:
-        return 0.0
-    if len(values) > 1 or not _SECONDS.fullmatch(values[0]) or float(values[0]) > WAIT_MAX:
+    seconds = _seconds(values) if values else 0.0
+    if seconds is None:
         raise WaitError(f"wait is a number of seconds up to {WAIT_MAX}, given once")
+    return seconds
+
+
+def _seconds(values: list[str]) -> float | None:
+    if len(values) != 1 or not _SECONDS.fullmatch(values[0]) or float(values[0]) > WAIT_MAX:
+        return None
     return float(values[0])
 
 

@@ -15,6 +15,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from api import bootstrap
 from api.answers import JSON_TYPE, METHODS, Answer, failure, problem
 from api.asgi import Application
+from api.barrier import BarrierFace
 from api.encode import to_json
 from api.feed import Feed
 from api.parameters import ChangesOperation, CursorOperation, StreamOperation
@@ -24,7 +25,7 @@ from api.past_wire import NotCovered
 from api.ports import AskStatus
 from api.status import Status
 from api.stream import Form
-from api.wire import Changes, Cursor, Gone, NodePath, NotReady, Problem, Root
+from api.wire import Changes, Cursor, Gone, NodePath, NotReady, NotSynced, Problem, Root, Synced
 
 if TYPE_CHECKING:
     from api.asgi import Receive
@@ -145,20 +146,24 @@ def _log_id(request: AnyRequest) -> str:
     return log_id
 
 
-def _cursor(feed: Feed, past: PastFace) -> HTTPRouteHandler:
+def _cursor(feed: Feed, past: PastFace, barrier: BarrierFace) -> HTTPRouteHandler:
     @get(
         "/cursor",
         operation_id="cursor",
         operation_class=CursorOperation,
         responses={
-            400: spec(Problem, "What `at` holds is no time."),
+            400: spec(Problem, "What `at` or `sync` holds is no time."),
             410: spec(NotCovered, "The log no longer knows a cursor of that time."),
-            **READY,
+            504: spec(NotSynced, "The barrier was not reached in time."),
+            **_WAITING,
         },
         summary="Where the log ends now, or ended before a time",
     )
-    async def cursor(request: AnyRequest) -> Response[Cursor]:
+    async def cursor(request: AnyRequest) -> Response[Cursor | Synced]:
         query = request.scope["query_string"]
+        if b"sync=" in query:
+            receive = cast("Receive", request.receive)
+            return to_response(await barrier.cursor(query, receive))
         if Parameters(query).is_past:
             return to_response(await past.cursor(query))
         return to_response(feed.cursor())
@@ -235,13 +240,18 @@ def _snapshot(feed: Feed, snapshots: bootstrap.Snapshots) -> HTTPRouteHandler:
 
 
 def feed_router(
-    feed: Feed, past: PastFace, snapshots: bootstrap.Snapshots, ask_status: AskStatus
+    feed: Feed,
+    past: PastFace,
+    barrier: BarrierFace,
+    snapshots: bootstrap.Snapshots,
+    ask_status: AskStatus,
 ) -> Router:
     """Return the feed's routes.
 
     Args:
         feed: answers the requests.
         past: answers those about a time.
+        barrier: answers those that wait for the roots to catch up.
         snapshots: answers those for the whole tree.
         ask_status: asked in a thread for every status request.
     """
@@ -268,7 +278,7 @@ def feed_router(
         return to_response(Answer(to_json(await asyncio.to_thread(ask_status))))
 
     whole = _snapshot(feed, snapshots)
-    handlers = [_cursor(feed, past), *_change_handlers(feed), whole, root, path, status]
+    handlers = [_cursor(feed, past, barrier), *_change_handlers(feed), whole, root, path, status]
     return Router(PREFIX, route_handlers=handlers, before_request=refuse_options)
 
 

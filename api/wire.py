@@ -129,6 +129,42 @@ class SnapshotEnd(msgspec.Struct, gc=False):
     count: int
 
 
+class RootSync(msgspec.Struct, gc=False):
+    """What a barrier found of one root.
+
+    Attributes:
+        synced: everything that was done in it before the request is in the feed.
+        how: notified: by the root's notifications; compared: by a comparison with the disk,
+            because there are none, or the root cannot be written; "" when it is not synced.
+        reason: why it is not synced, else "".
+    """
+
+    name: str
+    synced: bool
+    how: str
+    reason: str
+
+
+class Synced(Cursor, gc=False):
+    """Where the log ends now that it has caught up with the disks.
+
+    Attributes:
+        synced: whether every root is; one that is offline is not.
+    """
+
+    synced: bool
+    roots: list[RootSync]
+
+
+class NotSynced(msgspec.Struct):
+    """A barrier was not reached in time; ask again, perhaps with more of it."""
+
+    error: str
+    detail: str
+    log_id: str
+    roots: list[RootSync]
+
+
 class Root(Node, gc=False, kw_only=True):
     """The super-root, the virtual parent of all roots."""
 

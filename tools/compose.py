@@ -5,9 +5,11 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 import apsw
 
@@ -247,6 +249,12 @@ class System:
                 seconds=max(s.scan_seconds for s in states),
             ),
         )
+
+    def sync(self) -> dict[str, Future[str]]:
+        """Begin a barrier in every root; see `api.ports.BeginSync`."""
+        return {
+            observer.root.name: cast("Future[str]", observer.sync()) for observer in self.observers
+        }
 
     def health(self) -> Health:
         """Say how the server is, for probes; from memory."""

@@ -144,6 +144,7 @@ async def _serve(config: Config, system: System, progress: Progress, bound: Boun
                 system.health, [Gauges(system, connections, version), Deliveries(receivers)]
             ),
             faces=() if store is None else (store,),
+            sync=system.sync,
         ),
         Access(host_names=config.hosts, token=config.token),
         Delivery(streams_max=config.limits.streams),

@@ -18,9 +18,10 @@ DEFAULT_PATTERNS = (
     ".@__thumb",
     "*.__tmp__",
     ".nasfeed",
+    ".nasfeed-sync-*",
 )
-"""What wcpan.drive.feed 1.6.0, whose configuration this program takes, leaves out by default; and
-the directory in which faces write what is to be renamed into place."""
+"""What wcpan.drive.feed 1.6.0, whose configuration this program takes, leaves out by default; the
+directory in which faces write what is to be renamed into place; and cookies of barriers."""
 
 _WILD = re.compile(r"[*?\[]")
 

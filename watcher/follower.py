@@ -105,6 +105,25 @@ class Follower:
         """How many places wait."""
         return len(self._settling) + len(self._lost) + len(self._held) + len(self._unlisted)
 
+    @property
+    def taken(self) -> int:
+        """How many hints were ever looked at; a place that was hinted at again counts again."""
+        return self._settling.taken
+
+    def hurry(self) -> int:
+        """Have all that was noticed looked at without delay.
+
+        Returns:
+            What `taken` is when the last of it was looked at.
+        """
+        return self._settling.hurry()
+
+    def debts(self) -> frozenset[object]:
+        """Return what stands for everything that looks led to and that is still to be done."""
+        lost = ((place, lost.since) for place, lost in self._lost.items())
+        held = ((number, held.since) for number, held in self._held.items())
+        return frozenset([*self._below, *lost, *held, *self._unlisted])
+
     def start_scan(self, *, fresh: bool = False, accept: bool = False) -> None:
         """Begin to compare the whole root, in the place of any scan that goes on.
 

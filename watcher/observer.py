@@ -14,7 +14,8 @@ from eventlog.errors import LogClosedError, LogError
 from eventlog.events import DISK, SUPER_ROOT
 from eventlog.log import Log
 from projections.tree import Tree
-from watcher.backend import Backend, Place
+from watcher.backend import Backend, Hints, Place
+from watcher.barrier import Barriers, How
 from watcher.deeds import Act, Deeds
 from watcher.follower import Follower
 from watcher.performer import Performer
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 SUSPECTS_MAX = 10_000
 """Places that others ask to have looked at; beyond that the oldest are left to the next scan."""
+
+_MOUNTED = "something was mounted or unmounted"
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +70,7 @@ class Observer:
         self._accept_asked = threading.Event()
         self._suspects: deque[Place] = deque(maxlen=SUSPECTS_MAX)
         self._deeds = Deeds()
+        self._barriers = Barriers()
         self._session: Session | None = None
         self._backend: Backend | None = None
         self._status = RootStatus(root.name, os.fsdecode(root.path))
@@ -121,6 +125,16 @@ class Observer:
         self._wake()
         return done
 
+    def sync(self) -> "Future[How]":
+        """Ask when all that is on the disk now is in the log; any thread may call.
+
+        Returns:
+            See `watcher.barrier.Barriers.add`.
+        """
+        done = self._barriers.add()
+        self._wake()
+        return done
+
     def open_root(self) -> int:
         """Open the root's directory for whoever works below it; any thread may call.
 
@@ -149,6 +163,7 @@ class Observer:
         finally:
             self._session = None
             self._deeds.close("the server stops")
+            self._barriers.close("the server stops")
 
     def _run_sessions(self) -> None:
         while not self._stopping.is_set():
@@ -174,6 +189,7 @@ class Observer:
             _log.warning("root %s is %s: %s", self.root.name, state, reason)
         self._session = self._backend = None
         self._deeds.close(reason)
+        self._barriers.close(f"{state}: {reason}")
         self._set(state=state, reason=reason, watches=0, hints=0, walking=False)
         self._changed()
         self._stopping.wait(CHECK_SECONDS)
@@ -215,9 +231,7 @@ class Observer:
         )
         while not self._stopping.is_set():
             hints = backend.read(follower.wait_seconds(CHECK_SECONDS))
-            follower.take(hints)
-            while self._suspects:
-                follower.suspect(self._suspects.popleft())
+            self._heed(hints, follower, rounds)
             if self._deeds:
                 self._perform(session, follower, performer)
             done = follower.work()
@@ -227,14 +241,35 @@ class Observer:
                 self._lost_hints(backend, rounds)
             self._plan_scan(session, follower, rounds)
             self._report(session, follower, rounds)
+            if self._barriers:
+                self._proceed(session, follower, rounds)
             if rounds.trim_due(idle=follower.idle):
                 session.tools.directories.close()
+
+    def _heed(self, hints: Hints, follower: Follower, rounds: Rounds) -> None:
+        follower.take(hints)
+        self._barriers.notice(hints, follower, rounds)
+        while self._suspects:
+            follower.suspect(self._suspects.popleft())
 
     def _perform(self, session: Session, follower: Follower, performer: Performer) -> None:
         """Make the changes that wait, if the root is still there; scans give way to them."""
         session.check()
         follower.flush()
         performer.perform(self._deeds.take())
+
+    def _proceed(self, session: Session, follower: Follower, rounds: Rounds) -> None:
+        """Begin the barriers that were asked for, and end those that are reached."""
+        number = self._status.number
+        if self._barriers.asked:
+            session.check()
+            if session.mounts_changed():
+                rounds.want(_MOUNTED, owed=True)
+            fd = session.tools.directories.fd(number)
+            if fd is None:
+                return  # it has just gone, as the next check will find
+            self._barriers.begin(number, fd, rounds, is_noticed=session.is_noticed)
+        self._barriers.proceed(follower, rounds)
 
     def _lost_hints(self, backend: Backend, rounds: Rounds) -> None:
         if backend.name == "poll":
@@ -255,7 +290,7 @@ class Observer:
         if follower.root_hinted or rounds.check_due():
             follower.root_hinted = False
             if session.mounts_changed():
-                rounds.want("something was mounted or unmounted")
+                rounds.want(_MOUNTED, owed=True)
             session.check()
         if follower.rescan_reason:
             rounds.want(follower.rescan_reason, hurried=True)

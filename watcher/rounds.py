@@ -16,10 +16,22 @@ BACKOFF_MAX_SECONDS = 60.0
 
 
 class Rounds:
-    """When the root is scanned, checked, and left in peace."""
+    """When the root is scanned, checked, and left in peace.
+
+    It begins when the first scan does.
+
+    Attributes:
+        reason: why a scan is wanted, or "".
+        begun: number of the scan that was begun last, from 1.
+        ended: number of the scan that ended last, or 0.
+    """
 
     def __init__(self, clock: Clock, rescan_seconds: float, limited_rescan_seconds: float) -> None:
         self.reason = ""
+        self.begun = 1
+        self.ended = 0
+        self._is_owed = False
+        self._pays = True
         self._clock = clock
         self._rescan_seconds = rescan_seconds
         self._limited_rescan_seconds = limited_rescan_seconds
@@ -32,8 +44,21 @@ class Rounds:
         self._trimmed = False
         self._jitter = 1.0
 
-    def want(self, reason: str, *, hurried: bool = False) -> None:
-        """Ask for a scan; hurried ones that come again and again are put off further each time."""
+    @property
+    def is_owed(self) -> bool:
+        """Whether something happened that only a scan, to come or in progress, can find."""
+        return self._is_owed or self._pays
+
+    def want(self, reason: str, *, hurried: bool = False, owed: bool = False) -> None:
+        """Ask for a scan.
+
+        Args:
+            reason: for the operator.
+            hurried: hints were lost; such wishes that come again and again are put off further
+                each time.
+            owed: something is known to have happened that only a scan can find; hurried implies it.
+        """
+        self._is_owed = self._is_owed or hurried or owed
         if hurried and not self.reason:
             now = self._clock.monotonic()
             calm = self._ended is None or now - self._ended > BACKOFF_MAX_SECONDS
@@ -64,11 +89,14 @@ class Rounds:
     def begin(self) -> None:
         """Note that a scan begins."""
         self.reason = ""
+        self.begun += 1
+        self._pays, self._is_owed = self._pays or self._is_owed, False
         self._ended = None
         self._began = self._clock.monotonic()
 
     def end(self) -> float:
         """Note that the scan ended; returns the seconds that it took."""
+        self.ended, self._pays = self.begun, False
         self._ended = self._clock.monotonic()
         self._jitter = random.uniform(0.75, 1.25)  # noqa: S311 - only spreads load
         return self._ended - self._began

@@ -10,6 +10,7 @@ from eventlog.events import DISK, SUPER_ROOT
 from eventlog.log import Log
 from projections.tree import Tree
 from watcher.backend import Backend, Place
+from watcher.barrier import remove_leftovers
 from watcher.directories import Directories
 from watcher.excludes import Excludes
 from watcher.filesystems import Filesystems
@@ -116,6 +117,7 @@ class Session:
                 self._refuse_stranger(
                     judge(known, facts, was_full=self.was_full, empty=is_empty(fd))
                 )
+            remove_leftovers(fd)
         finally:
             os.close(fd)
         path = os.path.realpath(self._root.path)
@@ -169,6 +171,11 @@ class Session:
             self._mounts.reread()
             self.tools.looker.forget()
             self._remounted = True
+
+    @property
+    def is_noticed(self) -> bool:
+        """Whether all that happens in the root is noticed, and no directory lacks a watch."""
+        return self.backend.name != "poll" and not self.limit_message
 
     def path_of(self, number: int) -> str:
         """Return the path of a node for people to read."""

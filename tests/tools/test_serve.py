@@ -65,6 +65,19 @@ def test_what_happens_to_files_is_pushed(server: Server, media: Path) -> None:
     assert server.end() == 0
 
 
+def test_after_a_barrier_what_was_done_before_is_served(server: Server, media: Path) -> None:
+    for number in range(5):
+        before = server.get("/api/v1/cursor")[1]["cursor"]
+        (media / "sub" / f"{number}").mkdir()
+        (media / "sub" / f"{number}" / f"file{number}").write_text("x")
+        status, barrier = server.get("/api/v1/cursor?sync=60")
+        assert (status, barrier["synced"]) == (200, True)
+        assert barrier["cursor"] > before
+        assert f"file{number}" in server.names()
+    assert {path.name for path in media.iterdir()} == {"sub"}
+    assert server.end() == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_stops_soon_with_open_connections(server: Server, number: signal.Signals) -> None:
     parts = urlsplit(server.url)

@@ -13,7 +13,7 @@ SEED_DEFAULTS += [".@__thumb", "*.__tmp__"]
 
 
 def test_the_seeds_defaults_are_always_excluded() -> None:
-    assert list(DEFAULT_PATTERNS) == [*SEED_DEFAULTS, ".nasfeed"]
+    assert list(DEFAULT_PATTERNS) == [*SEED_DEFAULTS, ".nasfeed", ".nasfeed-sync-*"]
     for excludes in (Excludes(), Excludes(["other"])):
         for name in SEED_DEFAULTS:
             assert excludes(name.replace("*", "x").encode())

@@ -112,3 +112,15 @@ def test_every_sign_that_goes_in_comes_out_in_time(
         assert waiting.pop(taken) == signs
     assert not waiting
     assert settling.next_due() is None
+
+
+def test_in_a_hurry_a_file_that_is_being_written_is_due_at_once() -> None:
+    settling = Settling()
+    settling.note(A, Sign.CREATED, 10.0)
+    settling.note(B, Sign.WRITING, 10.0)
+    last = settling.hurry()
+    assert settling.taken < last
+    assert settling.take(10.0, 1) == {A: Sign.CREATED}
+    settling.note(A, Sign.CREATED, 10.0)  # behind what was there before
+    assert settling.take(10.0, 1) == {B: Sign.WRITING}
+    assert settling.taken == last

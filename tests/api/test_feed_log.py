@@ -12,7 +12,7 @@ from eventlog.events import Created, Described, Event, Modified, Moved, Reason, 
 from eventlog.log import Draft, Log
 from projections.replay import FOLDS
 from tests.api.support import READY, MemoryLog, Server, make_app, serving, state, status_of
-from tools.compose import FeedReader
+from tools.feed_reader import FeedReader
 
 DIRECTORY = stat.S_IFDIR | 0o755
 HISTORY: list[tuple[int, Event]] = [

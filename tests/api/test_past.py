@@ -28,7 +28,7 @@ from projections.snapshot_file import SnapshotFile
 from projections.snapshot_store import SnapshotStore
 from tests.api.support import READY, STARTING, MemoryLog, Server, serving, state, status_of
 from tests.tools.sample import DAY_US, START_US, StepClock
-from tools.compose import FeedReader
+from tools.feed_reader import FeedReader
 
 DIRECTORY = stat.S_IFDIR | 0o755
 SUPER_ROOT = "00000000-0000-0000-0000-000000000000"

@@ -23,7 +23,7 @@ from projections.restore import examine, restore
 from projections.snapshot_file import SnapshotFile
 from tests.eventlog.helpers import FakeClock, assert_sound, files
 from tools import cli
-from tools.compose import FeedReader
+from tools.feed_reader import FeedReader
 
 GOLDEN = Path(__file__).parent / "golden"
 FORMATS = range(1, FORMAT + 1)

@@ -36,7 +36,7 @@ from tests.eventlog.helpers import (
     files,
     root_state,
 )
-from tools.compose import FeedReader
+from tools.feed_reader import FeedReader
 
 NOW_US = 1_772_625_600_000_000
 """2026-03-04T12:00:00Z"""

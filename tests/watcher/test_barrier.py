@@ -14,7 +14,7 @@ from projections.replay import FOLDS
 from tests.convergence.disk import picture
 from tests.serving import wait_until
 from tests.watcher.mounting import mounted, privileged, run
-from tests.watcher.nas import Nas
+from tests.watcher.nas import BACKENDS, Nas
 from tests.watcher.test_observer import Bench
 from watcher import barrier
 from watcher.backend import Sign
@@ -36,6 +36,10 @@ def media(tmp_path: Path) -> Path:
     return tmp_path / "media"
 
 
+def how(nas: Nas) -> str:
+    return "compared" if nas.config.backend == "poll" else "notified"
+
+
 def nas_of(base: Path, root: Path, **config: Any) -> Iterator[Nas]:  # noqa: ANN401 - as of Nas
     nas = Nas(base, {"media": root}, **config)
     nas.start()
@@ -44,9 +48,9 @@ def nas_of(base: Path, root: Path, **config: Any) -> Iterator[Nas]:  # noqa: ANN
     nas.stop()
 
 
-@pytest.fixture
-def nas(tmp_path: Path, media: Path) -> Iterator[Nas]:
-    yield from nas_of(tmp_path, media)
+@pytest.fixture(params=BACKENDS)
+def nas(tmp_path: Path, media: Path, request: pytest.FixtureRequest) -> Iterator[Nas]:
+    yield from nas_of(tmp_path, media, backend=request.param)
 
 
 def assert_same(nas: Nas, media: Path) -> None:
@@ -66,7 +70,7 @@ def assert_same(nas: Nas, media: Path) -> None:
 
 def test_what_was_written_is_there(nas: Nas, media: Path) -> None:
     (media / "a").write_text("a")
-    assert sync(nas) == {"notified"}
+    assert sync(nas) == {how(nas)}
     assert_same(nas, media)
 
 
@@ -145,7 +149,7 @@ def test_many_at_once_are_all_reached(nas: Nas, media: Path) -> None:
     (media / "a").touch()
     barriers = [done for _ in range(50) for done in nas.system.sync().values()]
     for done in barriers:
-        assert done.result(DEADLINE_SECONDS) == "notified"
+        assert done.result(DEADLINE_SECONDS) == how(nas)
     assert_same(nas, media)
 
 

@@ -10,9 +10,15 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import apsw
+
 from eventlog import check
+from eventlog.clock import SystemClock
 from eventlog.connection import open_reader
-from projections.replay import compare
+from eventlog.errors import LogMissingError
+from projections.from_snapshot import filling
+from projections.replay import Comparison, compare
+from projections.snapshot_store import Retention, SnapshotStore, line
 from projections.tree import Tree
 from tests.convergence.client import Client, FeedError, Told
 from tests.convergence.disk import Picture, differences, picture
@@ -56,6 +62,7 @@ class World:
         for directory in (*self.roots.values(), self._outside):
             directory.mkdir(parents=True)
         self._database = base / "state" / "log.db"
+        self._snapshots = SnapshotStore(base / "state" / "snapshots")
         self.server = of_roots(self.roots, self._database, "--backend", "inotify")
         self._tops = {name: os.fsencode(path) for name, path in self.roots.items()}
         self._random = random.Random(seed)  # noqa: S311 - what happens must be repeatable
@@ -131,8 +138,17 @@ class World:
         with contextlib.closing(connection):
             problems = list(check.check(connection))
             compared = compare(connection)
-        if problems or compared.different:
-            raise DivergedError(f"the log: {problems} {compared}")
+            again = self._compared_to_snapshot(connection)
+        if problems or compared.different or again.different:
+            raise DivergedError(f"the log: {problems} {compared} {again}")
+
+    def _compared_to_snapshot(self, connection: apsw.Connection) -> Comparison:
+        """Compare what is stored with what the newest snapshot and the log after it add up to."""
+        file = self._snapshots.open(line(connection))
+        if file is None:
+            return compare(connection)
+        with file:
+            return compare(connection, fill=filling(file))
 
     # Phases of a history.
 
@@ -208,10 +224,18 @@ class World:
                 told.follow(self.server.url, on_page)
 
     def _maintain(self) -> None:
-        """Compact the log down to each node's last event, and so take snapshots, all the time."""
+        """Compact the log down to each node's last event, and take snapshots, all the time."""
         while not self._ending.wait(0.2):
             with contextlib.suppress(NotRunningError, CommandFailedError):
                 control.call(str(self._database), "compact", {"history_days": 0})
+            with contextlib.suppress(LogMissingError):
+                self._take_snapshot()
+
+    def _take_snapshot(self) -> None:
+        now_us = SystemClock().now_us()
+        with contextlib.closing(open_reader(str(self._database))) as reader:
+            self._snapshots.take(reader, now_us)
+            self._snapshots.prune(line(reader), Retention(keep=2, keep_days=1), now_us)
 
     def _visit(self) -> None:
         """Have the visitor read a little or all, and remember what it knew then."""

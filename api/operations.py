@@ -16,6 +16,7 @@ from api.answers import Answer
 from api.encode import to_json
 from api.guard import ANONYMOUS
 from api.routes import refuse_options, to_response
+from api.status import Health
 from api.wire import Problem
 
 RETRY_SECONDS: Final = "2"
@@ -27,20 +28,6 @@ _MISDIRECTED = ResponseSpec(
 _UNAUTHORIZED = ResponseSpec(
     Problem, generate_examples=False, description="The server wants a bearer token."
 )
-
-
-class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """How the server is, from memory.
-
-    Attributes:
-        failure: why it must be restarted, one line; "" while it lives.
-        waiting_for: why the feed does not answer yet, one line; "" when it does.
-        offline: names of roots that cannot be read; what is known of them is served all the same.
-    """
-
-    failure: str = ""
-    waiting_for: str = ""
-    offline: Sequence[str] = ()
 
 
 class Live(msgspec.Struct, frozen=True):

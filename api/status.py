@@ -1,5 +1,6 @@
 """What `/api/v1/status` says. The composition root fills these in."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 import msgspec
@@ -191,3 +192,17 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     log: LogStatus
     warnings: list[str]
     webhooks: list[WebhookStatus] = []
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """How the server is, from memory.
+
+    Attributes:
+        failure: why it must be restarted, one line; "" while it lives.
+        waiting_for: why the feed does not answer yet, one line; "" when it does.
+        offline: names of roots that cannot be read; what is known of them is served all the same.
+    """
+
+    failure: str = ""
+    waiting_for: str = ""
+    offline: Sequence[str] = ()

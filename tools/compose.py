@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
-from api.operations import Health
 from api.status import (
+    Health,
     LogStatus,
     MetadataStatus,
     Progress,

@@ -19,9 +19,9 @@ from api.asgi import QuickApplication
 from api.connections import Connections
 from api.limits import Delivery, Limits
 from api.listening import Bound
-from api.operations import Health, Operations
+from api.operations import Operations
 from api.server import Address, serve
-from api.status import LogStatus, MetadataStatus, Progress, Readiness, Status, WatchStatus
+from api.status import Health, LogStatus, MetadataStatus, Progress, Readiness, Status, WatchStatus
 from eventlog import codec
 from eventlog.epochs import Gap, is_lost
 from eventlog.events import Created, Event, Modified, Reason, Record, Removed, State

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from api.app import Access
-from api.operations import Health
+from api.status import Health
 from tests.api.support import STARTING, MemoryLog, Server, make_app, node_id, serving
 
 SECRET = "s3cret"  # noqa: S105 - of a test

@@ -1,0 +1,119 @@
+"""The HTTP half of a server: puts the application together and serves until a signal comes.
+
+`tools.serve` imports it when the roots are being scanned already: the web framework takes as long
+to import as a disk of some ten thousand files to list.
+"""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import signal
+from collections.abc import AsyncIterator
+from importlib import metadata
+
+import msgspec
+import uvloop
+
+from api.app import Access, Dependencies, create_app
+from api.connections import Connections
+from api.limits import Delivery, Limits
+from api.listening import Bound
+from api.operations import Operations
+from api.server import Address, serve
+from eventlog.clock import SystemClock
+from tools import control, faces, webhooks
+from tools.commands import commands
+from tools.compose import System
+from tools.config import Config
+from tools.gauges import Deliveries, Gauges
+from tools.progress import Progress
+from tools.shown import Shown
+
+POLL_SECONDS = 0.2
+"""How often progress is looked at, and whether the log still works."""
+
+_log = logging.getLogger("nasfeed")
+
+
+def run(config: Config, system: System, progress: Progress, bound: Bound) -> None:
+    """Serve until a signal comes, or until the log fails.
+
+    Args:
+        config: how.
+        system: what, started.
+        progress: where its work is shown.
+        bound: the addresses.
+    """
+    gc.freeze()  # what was imported since `tools.process` did so
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(config, system, progress, bound))
+
+
+async def _serve(config: Config, system: System, progress: Progress, bound: Bound) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    version = metadata.version("nasfeed")
+    connections = Connections(_limits(config))
+    feed = webhooks.Feed(system.log, lambda: system.readiness().ready, SystemClock())
+    receivers = [webhooks.Receiver(webhook, feed) for webhook in config.webhooks]
+    store = faces.filetracker(config, system, SystemClock())
+    app = create_app(
+        Dependencies(
+            log=system.reader,
+            readiness=system.readiness,
+            status=lambda: msgspec.structs.replace(
+                system.status(version), webhooks=[receiver.status for receiver in receivers]
+            ),
+            version=version,
+            operations=Operations(
+                system.health, [Gauges(system, connections, version), Deliveries(receivers)]
+            ),
+            faces=() if store is None else (store,),
+            sync=system.sync,
+        ),
+        Access(host_names=config.hosts, token=config.token),
+        Delivery(streams_max=config.limits.streams),
+    )
+    async with (
+        control.serving(config.database, commands(system)),
+        _watched(system, progress, stop),
+        webhooks.calling(receivers, system.log),
+    ):
+        await serve(app, bound, stop, _announce, connections)
+
+
+def _announce(addresses: list[Address]) -> None:
+    for host, port in addresses:
+        _log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+
+
+def _limits(config: Config) -> Limits:
+    given = config.limits
+    return Limits(
+        receive_seconds=given.request_seconds,
+        address_connections_max=given.connections_per_client,
+        connections_max=given.connections,
+    )
+
+
+@contextlib.asynccontextmanager
+async def _watched(system: System, progress: Progress, stop: asyncio.Event) -> AsyncIterator[None]:
+    """Show progress, and stop the server when the log has failed."""
+
+    async def watch() -> None:
+        shown = Shown(system, progress)
+        while system.log.failure is None:
+            shown.show()
+            await asyncio.sleep(POLL_SECONDS)
+        stop.set()
+
+    task = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

@@ -18,6 +18,7 @@ Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Workers = Annotated[int, msgspec.Meta(ge=1, le=256)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Versions = Annotated[int, msgspec.Meta(ge=0)]
+Amount = Annotated[int, msgspec.Meta(ge=0)]
 Count = Annotated[int, msgspec.Meta(gt=0)]
 Days = Annotated[float, msgspec.Meta(ge=0, le=36_500)]
 Hours = Annotated[float, msgspec.Meta(ge=0)]
@@ -117,6 +118,7 @@ class FiletrackerSection(Section, frozen=True):
         keep_versions: old versions of each file that are kept; none: all.
         keep_days: how long old versions are kept; none: for ever.
         fallback_url: server that clients are sent to for files that are missing.
+        gzip_cache: bytes that compressed contents may take together; 0: nothing is compressed.
     """
 
     root: str | None = None
@@ -128,6 +130,7 @@ class FiletrackerSection(Section, frozen=True):
     keep_versions: Versions | None = None
     keep_days: Days | None = None
     fallback_url: str | None = None
+    gzip_cache: Amount | None = None
 
 
 class Document(Section, frozen=True):

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from api.filetracker.access import Gate, Tokens
 from api.filetracker.face import Filetracker, Settings
@@ -12,11 +13,15 @@ from eventlog.clock import Clock
 from eventlog.errors import LogError
 from tools.compose import System
 from tools.config import Config, server_files
+from tools.document import FiletrackerSection
 from tools.errors import OperatorError
 from watcher.deeds import RefusedError
 from watcher.excludes import Excludes
 from watcher.observer import Observer
 from watcher.root import RootAbsentError
+
+PACKED_BYTES: Final = 2**28
+"""What compressed contents take at most when nothing is configured."""
 
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 
@@ -82,7 +87,7 @@ def filetracker(config: Config, system: System, clock: Clock) -> Filetracker | N
         )
     private = server_files(config.database, config.log_path)
     root = FaceRoot(observer, Excludes(config.exclude), private)
-    store = Store(root, clock, given.keep_versions, given.quota)
+    store = Store(root, clock, given.keep_versions, given.quota, _packed_max(given))
     settings = Settings(
         prefix=_prefix(given.prefix or ""),
         size_max=given.max_file_size,
@@ -97,6 +102,10 @@ def filetracker(config: Config, system: System, clock: Clock) -> Filetracker | N
         )
     tokens = Tokens(_tokens(config), given.read_tokens or {})
     return Filetracker(store, Gate(tokens), settings, clock)
+
+
+def _packed_max(given: FiletrackerSection) -> int:
+    return PACKED_BYTES if given.gzip_cache is None else given.gzip_cache
 
 
 def _tokens(config: Config) -> dict[str, str]:

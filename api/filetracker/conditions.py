@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 
+from api.filetracker.codings import plain_etags
 from api.filetracker.dates import parse_date
 from api.filetracker.refusal import Refusal
 
@@ -24,9 +25,9 @@ def check_write(fields: Mapping[str, str], found: os.stat_result | None) -> None
         Refusal: 412.
     """
     etag = None if found is None else etag_of(found)
-    if "if-match" in fields and not _lists(fields["if-match"], etag, weak=False):
+    if "if-match" in fields and not _lists(plain_etags(fields["if-match"]), etag, weak=False):
         raise Refusal(412, "the file is not the one of If-Match")
-    if "if-none-match" in fields and _lists(fields["if-none-match"], etag, weak=True):
+    if "if-none-match" in fields and _lists(plain_etags(fields["if-none-match"]), etag, weak=True):
         raise Refusal(412, "the file is the one of If-None-Match")
 
 

@@ -9,7 +9,7 @@ from api.filetracker.dates import format_version
 from api.filetracker.ranges import Range, parse_ranges
 from api.filetracker.refusal import Refusal
 from api.filetracker.request import Request
-from api.filetracker.store import Stored
+from api.filetracker.stored import Stored
 
 RawFields = list[tuple[bytes, bytes]]
 Part = bytes | Range
@@ -75,13 +75,18 @@ def describe(version: int, etag: str) -> RawFields:
         (b"last-modified", format_version(version).encode()),
         (b"etag", etag.encode()),
         (b"accept-ranges", b"bytes"),
+        (b"vary", b"accept-encoding"),
         *_SAFE,
     ]
 
 
 def measures(stored: Stored) -> RawFields:
     """Return the fields that go with the content of a file."""
-    found = [(b"logical-size", b"%d" % stored.size)]
+    found = [
+        (b"logical-size", b"%d" % (stored.size if stored.unpacked is None else stored.unpacked))
+    ]
+    if stored.unpacked is not None:
+        found.append((b"content-encoding", b"gzip"))
     if stored.digest is not None:
         found.append((b"sha256-checksum", stored.digest.encode()))
     return found

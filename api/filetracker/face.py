@@ -16,6 +16,7 @@ from api.asgi import Headers, Message, Receive, Scope, Send
 from api.beneath.staging import NewFile
 from api.filetracker import download, history, listing
 from api.filetracker.access import Gate
+from api.filetracker.codings import takes_gzip
 from api.filetracker.dates import format_version, parse_date, parse_version
 from api.filetracker.download import RawFields
 from api.filetracker.housekeeper import Housekeeper
@@ -23,7 +24,8 @@ from api.filetracker.intake import Claims, Intake
 from api.filetracker.ranges import Range
 from api.filetracker.refusal import Fields, Refusal
 from api.filetracker.request import Request, concerns, read
-from api.filetracker.store import Change, Store, Stored, shown, translated
+from api.filetracker.store import Change, Store, shown, translated
+from api.filetracker.stored import Stored
 from api.filetracker.transfer import (
     PIECE_BYTES,
     CutError,
@@ -102,6 +104,7 @@ class Filetracker:
     def close(self) -> None:
         """Wait for what is being done; nothing is accepted afterwards."""
         self._housekeeper.stop()
+        self._store.packer.close()
         self._executor.shutdown()
 
     def concerns(self, raw_path: bytes) -> bool:
@@ -122,17 +125,21 @@ class Filetracker:
         """
         if query or b"%" in path or not path.startswith(self._files):
             return None
-        authorization = ""
+        authorization = codings = ""
         for name, value in headers:
             if name == b"authorization":
                 authorization = value.decode("latin-1")
+            elif name == b"accept-encoding":
+                codings += "," + value.decode("latin-1")
             elif name in _CONDITIONS:
                 return None
         try:
             self._gate.author(authorization, writes=False)
         except Refusal:
             return None
-        found = self._store.read_cached(path[len(self._files) :], _QUICK_BYTES)
+        found = self._store.read_cached(
+            path[len(self._files) :], _QUICK_BYTES, pack=takes_gzip({"accept-encoding": codings})
+        )
         if found is None:
             return None
         stored, data = found
@@ -243,6 +250,17 @@ class Filetracker:
             os.close(stored.fd)
 
     def _open(self, request: Request) -> Stored:
+        stored = self._open_plain(request)
+        if not takes_gzip(request.fields):
+            return stored
+        try:
+            with translated(request.path):
+                return self._store.packer.choose(stored)
+        except BaseException:
+            os.close(stored.fd)
+            raise
+
+    def _open_plain(self, request: Request) -> Stored:
         text = request.query.get("version")
         if text is None:
             return self._store.open(request.path)

@@ -20,7 +20,10 @@ from api.filetracker.conditions import check_write, etag_of
 from api.filetracker.dates import SECOND_NS, version_of
 from api.filetracker.digests import Digests
 from api.filetracker.keep import ChangedError, Keeper
+from api.filetracker.packed import Packed
+from api.filetracker.packer import Packer
 from api.filetracker.refusal import Refusal, refusal_of
+from api.filetracker.stored import Stored
 from api.filetracker.usage import Usage
 from api.served import RootUnavailableError, ServedRoot, Touched
 from eventlog.clock import Clock
@@ -34,24 +37,6 @@ Fields = Mapping[str, str]
 
 TRIES: Final = 20
 """How often a change is prepared anew because others write to the file meanwhile."""
-
-
-class Stored(NamedTuple):
-    """A version of a file that is open for reading.
-
-    Attributes:
-        fd: its descriptor, to be closed by whoever asked.
-        size: bytes.
-        version: seconds since 1970.
-        etag: a name for exactly these bytes.
-        digest: SHA-256, hexadecimal, if it is known.
-    """
-
-    fd: int
-    size: int
-    version: int
-    etag: str
-    digest: str | None
 
 
 class Listing(NamedTuple):
@@ -94,6 +79,7 @@ class Store:
         clock: says when a version was replaced.
         keep_max: old versions of each file that are kept; None for all.
         quota: bytes that the files and their old versions may take together; None for any.
+        packed_max: bytes that compressed contents may take together; 0 for none.
     """
 
     def __init__(
@@ -102,12 +88,14 @@ class Store:
         clock: Clock,
         keep_max: int | None = None,
         quota: int | None = None,
+        packed_max: int = 0,
     ) -> None:
         self.beneath = Beneath(root.open_root)
         self.staging = Staging(self.beneath)
         self.digests = Digests()
         self.keeper = Keeper(self.beneath, self.staging, self.digests, keep_max)
         self.usage = Usage(quota)
+        self.packer = Packer(self.digests, Packed(self.beneath, self.staging, packed_max))
         self._root = root
         self._clock = clock
 
@@ -130,13 +118,19 @@ class Store:
             if not stat.S_ISREG(found.st_mode):
                 os.close(fd)
                 raise missing(path)
-            digest = self.digests.get(found)
-            return Stored(fd, found.st_size, version_of(found), etag_of(found), digest)
+            return self._stored(fd, found)
 
-    def read_cached(self, path: bytes, size_max: int) -> tuple[Stored, bytes] | None:
+    def read_cached(
+        self, path: bytes, size_max: int, *, pack: bool = False
+    ) -> tuple[Stored, bytes] | None:
         """Return a small file and its content, if all of it is in memory and no disk is asked.
 
         The descriptor of what is returned is closed.
+
+        Args:
+            path: of the file.
+            size_max: the largest one, bytes.
+            pack: compressed bytes are preferred.
         """
         if not path or self.is_hidden(path):
             return None
@@ -150,13 +144,16 @@ class Store:
             found = os.fstat(fd)
             if not stat.S_ISREG(found.st_mode) or found.st_size > size_max:
                 return None
-            data = read_cached(fd, found.st_size, 0)
+            stored = self._stored(fd, found)
+            chosen = self.packer.choose_cached(stored) if pack else stored
+            data = None if chosen is None else _read_all_cached(chosen, fd)
         finally:
             os.close(fd)
-        if data is None:
-            return None
+        return None if chosen is None or data is None else (chosen, data)
+
+    def _stored(self, fd: int, found: os.stat_result) -> Stored:
         digest = self.digests.get(found)
-        return Stored(-1, found.st_size, version_of(found), etag_of(found), digest), data
+        return Stored(fd, found.st_size, version_of(found), etag_of(found), digest)
 
     def open_version(self, path: bytes, version: int) -> Stored:
         """Open a version of a file, be it the one of now or one that was replaced or deleted.
@@ -366,6 +363,15 @@ def translated(path: bytes) -> Iterator[None]:
         if refusal is None:
             raise
         raise refusal from error
+
+
+def _read_all_cached(chosen: Stored, plain: int) -> bytes | None:
+    """Read small bytes that are in memory, and close them unless they are the plain ones."""
+    try:
+        return read_cached(chosen.fd, chosen.size, 0)
+    finally:
+        if chosen.fd != plain:
+            os.close(chosen.fd)
 
 
 def _above(path: bytes) -> bytes:

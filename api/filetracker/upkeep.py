@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from api.beneath.root import Beneath
 from api.filetracker.digests import digest_of
 from api.filetracker.keep import BLOBS, PATHS, Keeper, Kept, blob_of, parse_kept
+from api.filetracker.packed import PACKED
 
 YOUNG_US: Final = 3_600 * 10**6
 """A content that was used within this time is not removed, as a version of it may be on its way."""
@@ -111,14 +112,18 @@ def check(beneath: Beneath) -> Iterator[str]:
 
 
 def usage(beneath: Beneath) -> int:
-    """Return the bytes of all files of the root and of what is kept of them."""
+    """Return the bytes of all files of the root and of what is kept of them.
+
+    Compressed contents do not count, as they have a limit of their own.
+    """
     total, waiting = 0, [b""]
     while waiting:
         path = waiting.pop()
         for name, found, is_directory in _entries(beneath, path):
-            if is_directory:
-                waiting.append(path + b"/" + name if path else name)
-            else:
+            below = path + b"/" + name if path else name
+            if is_directory and below != PACKED:
+                waiting.append(below)
+            elif not is_directory:
                 total += found.st_size
     return total
 

@@ -13,6 +13,8 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+from msgspec import UNSET
+
 from api.answers import Answer, problem
 from api.asgi import Receive, Scope, Send
 from api.encode import changes, to_lines
@@ -21,6 +23,7 @@ from api.sending import send_answer
 from api.sleepers import until_left
 from api.wire import SnapshotBegin, SnapshotEnd
 from projections.bootstrap import Bootstrap
+from projections.filter import Filter
 
 CONTENT_TYPE: Final = "application/x-ndjson"
 
@@ -72,10 +75,12 @@ class SnapshotStream:
 
     Args:
         snapshots: where it reads.
+        wanted: what is wanted, if not everything.
     """
 
-    def __init__(self, snapshots: Snapshots) -> None:
+    def __init__(self, snapshots: Snapshots, wanted: Filter | None = None) -> None:
         self._snapshots = snapshots
+        self._wanted = wanted
 
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
         """Send the tree, or say that too many others are being sent."""
@@ -92,10 +97,11 @@ class SnapshotStream:
 
     async def _send(self, send: Send, left: "asyncio.Future[None]") -> None:
         log = self._snapshots.log
-        walk, count = Bootstrap(log.head()), 0
+        walk, count = Bootstrap(log.head(), self._wanted), 0
         head = [(b"content-type", CONTENT_TYPE.encode()), (b"cache-control", b"no-store")]
         await send({"type": "http.response.start", "status": 200, "headers": head})
-        await send(_part(to_lines([SnapshotBegin(log.log_id, walk.position)])))
+        since = UNSET if self._wanted is None else walk.position
+        await send(_part(to_lines([SnapshotBegin(log.log_id, walk.position, since)])))
         loop = asyncio.get_running_loop()
         while not (walk.is_done or left.done()):
             read, lines = await loop.run_in_executor(

@@ -18,6 +18,7 @@ from api.sleepers import Sleepers
 from api.stream import EVENT_PAGE, Form, Source, Stream
 from api.wire import Changes, Cursor, Gone, NodePath, NotReady, Root
 from eventlog.events import SUPER_ROOT
+from projections.filter import Filter
 
 RETRY_SECONDS: Final = "2"
 """When a client should ask again while the first scan runs."""
@@ -181,6 +182,27 @@ class Feed:
             return asked
         return Stream(asked, form, self._source, self.sleepers, self._delivery.heartbeat_seconds)
 
+    async def filter(self, query_string: bytes) -> Filter | Answer | None:
+        """Return the filter that a request for the whole tree names, None if it names none.
+
+        Args:
+            query_string: of the request, raw.
+
+        Returns:
+            The filter, or why the request is refused.
+        """
+        if not self._ready and (refusal := self._not_ready()):
+            return refusal
+        try:
+            wanted = query.parse_wanted(query_string)
+            if wanted is None:
+                return None
+            return await asyncio.to_thread(self._filtered.check, wanted)
+        except query.QueryError as error:
+            return self._refuse(400, error.error, str(error))
+        except UnknownFilterError as error:
+            return self._refuse(404, "unknown_filter", str(error))
+
     async def _asked(
         self, query_string: bytes, log_ids: Sequence[str], limit: int, cursor: str | None = None
     ) -> query.ChangesQuery | Answer:
@@ -199,7 +221,7 @@ class Feed:
             if cursor:
                 asked = asked._replace(cursor=query.parse_cursor(cursor), since=0)
             if asked.wanted is not None:
-                await asyncio.to_thread(self._filtered.check, asked)
+                await asyncio.to_thread(self._filtered.check, asked.wanted, asked.cursor)
         except query.QueryError as error:
             return self._refuse(400, error.error, str(error))
         except UnknownFilterError as error:

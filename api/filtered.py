@@ -68,17 +68,25 @@ class FilteredReads:
     def __init__(self, log: FeedLog) -> None:
         self._log = log
 
-    def check(self, asked: ChangesQuery) -> None:
+    def check(self, wanted: Wanted, cursor: int = 0) -> Filter:
         """Look whether a filter can match anything, for a client that begins.
 
         One that goes on may hold nodes of a root that is gone; it must be told of their removal.
 
+        Args:
+            wanted: the filter.
+            cursor: at which the client is.
+
+        Returns:
+            The filter, as the log understands it.
+
         Raises:
             UnknownFilterError: it cannot.
         """
-        wanted = self._wanted(asked.wanted or Wanted())
-        if asked.cursor == 0 and not self._log.knows(wanted):
+        found = self._wanted(wanted)
+        if cursor == 0 and not self._log.knows(found):
             raise UnknownFilterError("there is no such root, or no node with the id in under")
+        return found
 
     def page(self, asked: ChangesQuery) -> tuple[Below, bytes]:
         """Return a page: what it is made of, and its JSON, without what is below."""

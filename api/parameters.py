@@ -25,7 +25,7 @@ def _max_size(default: int) -> Parameter:
     )
 
 
-def filters() -> list[Parameter]:
+def _filters() -> list[Parameter]:
     """Describe what narrows an answer to some nodes; a node must satisfy all that is given."""
     texts = Schema(type=OpenAPIType.ARRAY, items=_TEXT)
     kinds = Schema(type=OpenAPIType.ARRAY, items=Schema(enum=list(KINDS.values())))
@@ -43,7 +43,7 @@ def filters() -> list[Parameter]:
 
 def _common() -> list[Parameter]:
     return [
-        *filters(),
+        *_filters(),
         Parameter(
             "since",
             "query",
@@ -130,3 +130,12 @@ class StreamOperation(Operation):
                 description="The cursor once more, as browsers send it; it wins.",
             ),
         ]
+
+
+@dataclass
+class SnapshotOperation(Operation):
+    """Describes the parameters of a snapshot."""
+
+    def __post_init__(self) -> None:
+        """Add the parameters."""
+        self.parameters = [*_filters()]

@@ -127,6 +127,16 @@ def parse(query: bytes, limit: int = PAGE_DEFAULT) -> ChangesQuery:
     )
 
 
+def parse_wanted(query: bytes) -> Wanted | None:
+    """Read only the filter of a query string; None when there is none.
+
+    Raises:
+        FilterError: a filter is not what it must be.
+    """
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, errors="replace")
+    return _wanted(lambda wanted: [value for name, value in pairs if name == wanted])
+
+
 def parse_cursor(text: str) -> int:
     """Read a cursor.
 

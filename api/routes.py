@@ -18,7 +18,12 @@ from api.asgi import Application
 from api.barrier import BarrierFace
 from api.encode import to_json
 from api.feed import Feed
-from api.parameters import ChangesOperation, CursorOperation, StreamOperation
+from api.parameters import (
+    ChangesOperation,
+    CursorOperation,
+    SnapshotOperation,
+    StreamOperation,
+)
 from api.past import PastFace
 from api.past_query import Parameters
 from api.past_wire import NotCovered
@@ -223,18 +228,21 @@ def _snapshot(feed: Feed, snapshots: bootstrap.Snapshots) -> HTTPRouteHandler:
     @get(
         "/snapshot",
         operation_id="snapshot",
+        operation_class=SnapshotOperation,
         responses={
             200: _SNAPSHOT,
+            400: spec(Problem, "A filter is malformed."),
+            404: _NO_FILTER,
             503: spec(NotReady | Problem, "As always, or too many are sent; see Retry-After."),
             **ALWAYS,
         },
         summary="The whole tree at once",
     )
-    async def snapshot() -> Response[Any]:
-        refusal = feed.refusal()
-        if refusal is not None:
-            return to_response(refusal)
-        return _Handover(bootstrap.SnapshotStream(snapshots))
+    async def snapshot(request: AnyRequest) -> Response[Any]:
+        wanted = await feed.filter(request.scope["query_string"])
+        if isinstance(wanted, Answer):
+            return to_response(wanted)
+        return _Handover(bootstrap.SnapshotStream(snapshots, wanted))
 
     return snapshot
 

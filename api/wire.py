@@ -110,10 +110,15 @@ class Cursor(msgspec.Struct, gc=False):
 
 
 class SnapshotBegin(msgspec.Struct, gc=False):
-    """The first line of a snapshot: which log it is of, and as of which cursor."""
+    """The first line of a snapshot: which log it is of, and as of which cursor.
+
+    Attributes:
+        since: with a filter only: what goes with the cursor, as in an answer of /changes.
+    """
 
     log_id: str
     cursor: int
+    since: int | UnsetType = UNSET
 
 
 class SnapshotEnd(msgspec.Struct, gc=False):

@@ -13,6 +13,10 @@ its removal, and it may be left out here. Only its place before those below it i
 client keeps what comes without a parent until that parent comes, as it does in the feed. After a
 squash above P the cursor P itself is refused, and the client begins again.
 
+Through a filter (`projections.filter`), only what matched at P is given. A directory of which it is
+forgotten where it was at P counts as being nowhere. As it has changed since, the filtered changes
+after P, asked with `since` P, bring what is below it.
+
 The order is that of the numbers, which are given when nodes are made. A directory that is younger
 than something that was moved into it is brought forward, with those above it that are younger too,
 and passed over when its own turn comes. That is all there is to remember: one number for each such
@@ -25,7 +29,9 @@ import apsw
 
 from eventlog import codec
 from eventlog.connection import fetch
-from eventlog.events import Removed
+from eventlog.events import Removed, State
+from projections.filter import Filter, Matching
+from projections.tree import state_of
 
 PAGE = (
     "select n.number, n.position, n.parent, e.record"
@@ -48,14 +54,16 @@ class Bootstrap:
 
     Args:
         position: the head of the log when the walk begins.
+        wanted: what is wanted, if not everything.
 
     Attributes:
         position: as of which.
         is_done: whether all pages were read.
     """
 
-    def __init__(self, position: int) -> None:
+    def __init__(self, position: int, wanted: Filter | None = None) -> None:
         self.position = position
+        self._wanted = wanted
         self.is_done = False
         self._after = 0
         self._early: set[int] = set()
@@ -76,9 +84,15 @@ class Bootstrap:
                 for number, position, parent, raw in found
                 for row in self._rows(connection, number, position, parent, raw)
             ]
+            if self._wanted is not None:
+                rows = self._matching(connection, self._wanted, rows)
         self.is_done = len(found) < PAGE_ROWS
         self._after = found[-1][0] if found else self._after
         return rows
+
+    def _matching(self, connection: apsw.Connection, wanted: Filter, rows: list[Row]) -> list[Row]:
+        matching = Matching(wanted, _Then(connection, self.position))
+        return [row for row in rows if matching.matches(row[1], _state(row))]
 
     def _rows(
         self,
@@ -121,11 +135,33 @@ class Bootstrap:
 
     def _then(self, connection: apsw.Connection, number: int) -> tuple[int, Row] | None:
         """Return a node's parent and row as of the position; None if it was gone, or forgotten."""
-        rows = fetch(connection, LAST, (number, self.position))
-        if not rows:
+        row = _last(connection, number, self.position)
+        return None if row is None else (_state(row).parent, row)
+
+
+class _Then:
+    """Where nodes were as of a position (`projections.filter.Whereabouts`)."""
+
+    def __init__(self, connection: apsw.Connection, position: int) -> None:
+        self._connection = connection
+        self._position = position
+
+    def place(self, number: int) -> tuple[int, bytes] | None:
+        """Return parent and name of a node that was there; None if it was gone, or forgotten."""
+        row = _last(self._connection, number, self._position)
+        if row is None:
             return None
-        position, raw = rows[0]
-        event = codec.decode(raw, position)
-        if isinstance(event, Removed):
-            return None
-        return event.state.parent, (position, number, raw)
+        state = _state(row)
+        return state.parent, state.name
+
+
+def _last(connection: apsw.Connection, number: int, position: int) -> Row | None:
+    """Return the row of a node that was there at a position."""
+    for found, raw in fetch(connection, LAST, (number, position)):
+        if not isinstance(codec.decode(raw, found), Removed):
+            return found, number, raw
+    return None
+
+
+def _state(row: Row) -> State:
+    return state_of(codec.decode(row[2], row[0]))

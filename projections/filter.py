@@ -116,15 +116,19 @@ class Steps(NamedTuple):
     is_whole: bool
 
 
-class Lookup(Protocol):
-    """What is known of nodes."""
-
-    def steps(self, number: int) -> Steps:
-        """Return the states of a node since `since`."""
-        ...
+class Whereabouts(Protocol):
+    """Where nodes are at one time."""
 
     def place(self, number: int) -> tuple[int, bytes] | None:
         """Return parent and name of a live node, or None."""
+        ...
+
+
+class Lookup(Whereabouts, Protocol):
+    """Where nodes are, and what they were before."""
+
+    def steps(self, number: int) -> Steps:
+        """Return the states of a node since `since`."""
         ...
 
 
@@ -154,18 +158,17 @@ _UNKNOWN: Final = Been.INSIDE | Been.OUTSIDE
 
 
 class Place:
-    """Which nodes are, and may have been, in a wanted place; remembers what it was asked.
+    """Which nodes are in a wanted place; remembers what it was asked.
 
     Args:
         anchor: the place.
-        lookup: what is known of nodes.
+        whereabouts: where nodes are.
     """
 
-    def __init__(self, anchor: Anchor, lookup: Lookup) -> None:
+    def __init__(self, anchor: Anchor, whereabouts: Whereabouts) -> None:
         self._anchor = anchor
-        self._lookup = lookup
+        self._whereabouts = whereabouts
         self._now: dict[int, bool] = {SUPER_ROOT: False}
-        self._been: dict[int, Been] = {SUPER_ROOT: Been.OUTSIDE}
 
     def holds(self, number: int, parent: int, name: bytes) -> bool:
         """Return whether a live node is in the place now."""
@@ -176,7 +179,7 @@ class Place:
         way: dict[int, None] = {}
         answer: bool | None = self._now.get(number)
         while answer is None:
-            place = None if number in way else self._lookup.place(number)
+            place = None if number in way else self._whereabouts.place(number)
             way[number] = None
             # Directories in a circle, or in one that is gone, are nowhere until seen again.
             answer = False if place is None else self._anchor.decides(number, *place)
@@ -185,6 +188,20 @@ class Place:
                 answer = self._now.get(number)
         self._now.update(dict.fromkeys(way, answer))
         return answer
+
+
+class PlacePast:
+    """Which nodes may have been in a wanted place; remembers what it was asked.
+
+    Args:
+        anchor: the place.
+        lookup: what is known of nodes.
+    """
+
+    def __init__(self, anchor: Anchor, lookup: Lookup) -> None:
+        self.anchor = anchor
+        self._lookup = lookup
+        self._been: dict[int, Been] = {SUPER_ROOT: Been.OUTSIDE}
 
     def been(self, number: int) -> Been:
         """Return where a node may have been: wherever any of its parents may have been."""
@@ -210,7 +227,7 @@ class Place:
         outcome = Been(0) if steps.is_whole else _UNKNOWN
         parents = set()
         for step in steps.all:
-            decided = self._anchor.decides(number, step.parent, step.name)
+            decided = self.anchor.decides(number, step.parent, step.name)
             if decided is None:
                 parents.add(step.parent)
             else:
@@ -218,8 +235,27 @@ class Place:
         return outcome, parents
 
 
-class Membership:
-    """Which nodes match a filter, and which may have matched.
+class Matching:
+    """Which nodes match a filter at one time.
+
+    Args:
+        wanted: the filter.
+        whereabouts: where nodes are at that time.
+    """
+
+    def __init__(self, wanted: Filter, whereabouts: Whereabouts) -> None:
+        self._wanted = wanted
+        self._places = [Place(anchor, whereabouts) for anchor in wanted.anchors()]
+
+    def matches(self, number: int, state: State) -> bool:
+        """Return whether a node that is there at that time matches."""
+        return self._wanted.wants(state.mode, state.mime) and all(
+            place.holds(number, state.parent, state.name) for place in self._places
+        )
+
+
+class Membership(Matching):
+    """Which nodes match a filter now, and which may have matched.
 
     Args:
         wanted: the filter.
@@ -227,23 +263,23 @@ class Membership:
     """
 
     def __init__(self, wanted: Filter, lookup: Lookup) -> None:
-        self._wanted = wanted
+        super().__init__(wanted, lookup)
         self._lookup = lookup
-        self._places = [Place(anchor, lookup) for anchor in wanted.anchors()]
-
-    def matches(self, number: int, state: State) -> bool:
-        """Return whether a live node matches now."""
-        return self._wanted.wants(state.mode, state.mime) and all(
-            place.holds(number, state.parent, state.name) for place in self._places
-        )
+        self._pasts = [PlacePast(anchor, lookup) for anchor in wanted.anchors()]
 
     def may_have_matched(self, number: int) -> bool:
         """Return whether a node, live or not, may have matched at some time since `since`."""
         steps = self._lookup.steps(number)
         may = not steps.is_whole or any(self._wanted.wants(s.mode, s.mime) for s in steps.all)
-        return may and all(Been.INSIDE in place.been(number) for place in self._places)
+        return may and all(Been.INSIDE in past.been(number) for past in self._pasts)
 
     def may_have_crossed(self, number: int) -> bool:
-        """Return whether a directory may have been both inside and outside the wanted place."""
-        been = [place.been(number) for place in self._places]
-        return all(Been.INSIDE in each for each in been) and any(each == _UNKNOWN for each in been)
+        """Return whether a directory may have taken what is below it into, or out of, the place.
+
+        What is below a directory is in the root that it is in. But it may be under the wanted
+        directory without it: when that is below it, too.
+        """
+        been = [(past.anchor, past.been(number)) for past in self._pasts]
+        return any(each == _UNKNOWN for _, each in been) and all(
+            Been.INSIDE in each for anchor, each in been if anchor.under is None
+        )

@@ -1,5 +1,6 @@
 """Filters over HTTP: parameters, pages, long pages, polls and streams."""
 
+import json
 import stat
 import threading
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import api.filtered
 from eventlog.events import Described, Moved, Reason, Removed
 from projections import filtered
 from tests.api.events import StreamClient
-from tests.api.support import STARTING, MemoryLog, Server, make_app, node_id, serving, state
+from tests.api.support import LOG_ID, STARTING, MemoryLog, Server, make_app, node_id, serving, state
 from tests.api.test_longpoll import Poll, sleepers
 
 DIRECTORY = stat.S_IFDIR | 0o755
@@ -225,6 +226,27 @@ def test_a_poll_goes_on_through_what_does_not_match(
     log.create(b"here", 2)
     page = server.get(f"{CHANGES}?root=b&cursor=7&since=7&wait=30")
     assert [change["node"]["id"] for change in page["changes"]] == [node_id(28)]
+
+
+def test_a_snapshot_has_only_what_matches(server: Server, log: MemoryLog) -> None:
+    answer = server.ask(f"/api/v1/snapshot?under={node_id(3)}&kind=file")
+    begin, *changes, end = map(json.loads, answer.body.splitlines())
+    assert begin == {"log_id": LOG_ID, "cursor": 7, "since": 7}
+    assert [change["node"]["id"] for change in changes] == [node_id(5)]
+    assert (end["cursor"], end["count"]) == (7, 1)
+    move(log, 3, 2, b"in", mode=DIRECTORY)
+    page = server.get(f"{CHANGES}?under={node_id(4)}&cursor=7&since=7")
+    assert page["changes"] == []
+
+
+def test_a_snapshot_without_a_filter_has_no_since(server: Server) -> None:
+    begin = json.loads(server.ask("/api/v1/snapshot").body.splitlines()[0])
+    assert begin == {"log_id": LOG_ID, "cursor": 7}
+
+
+def test_a_snapshot_of_what_there_is_not_is_refused(server: Server) -> None:
+    assert server.ask("/api/v1/snapshot?root=c").status == 404
+    assert server.ask("/api/v1/snapshot?kind=c").status == 400
 
 
 def test_a_cursor_that_cannot_be_honoured_is_gone_with_a_filter_too(

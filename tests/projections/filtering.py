@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from eventlog import codec
 from eventlog.events import Event, Removed, State
+from projections.bootstrap import Bootstrap
+from projections.changes import HEAD
 from projections.filter import KINDS, Filter
 from projections.filtered import FilteredPage, read_below, read_page
 from tests.strategies import SHORT_NAMES, History
@@ -86,6 +88,17 @@ class Client:
             self._fold(read_below(connection, self.wanted, self.cursor, since, part))
         self.cursor, self.since = page.cursor, page.since
         return page
+
+    def begin_with_snapshot(
+        self, connection: apsw.Connection, meanwhile: Callable[[], None] = lambda: None
+    ) -> None:
+        """Forget everything and begin with a snapshot, with whatever happens between its pages."""
+        walk = Bootstrap(connection.execute(HEAD).get or 0, self.wanted)
+        self.states.clear()
+        while not walk.is_done:
+            self._fold(walk.page(connection))
+            meanwhile()
+        self.cursor = self.since = walk.position
 
     def drain(self, connection: apsw.Connection) -> None:
         while self.poll(connection, 3).has_more:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from eventlog import codec
 from eventlog.events import Created, Event, Modified, Moved, Reason, Removed, State
-from projections import filtered
+from projections import bootstrap, filtered
 from projections.filter import LEFT, Filter
 from projections.filtered import is_known
 from tests.model import Model
@@ -98,9 +98,21 @@ ACTIONS = st.lists(
         st.tuples(st.just("move"), st.integers(0, 20), st.integers(0, 20)),
         st.tuples(st.just("poll"), st.integers(0, 3), st.integers(1, 4), STEPS),
         st.tuples(st.just("compact"), st.integers(0, 40)),
+        st.tuples(st.just("begin"), st.integers(0, 3), STEPS, st.integers(0, 60)),
     ),
     max_size=60,
 )
+
+
+def begin(world: World, client: Client, step: bytes, upto: int) -> None:
+    """Have a client begin with a snapshot while something happens and the log is compacted."""
+
+    def meanwhile() -> None:
+        world.happen(step)
+        world.move(step[0], step[1])
+        world.compact(upto)
+
+    client.begin_with_snapshot(world.connection, meanwhile)
 
 
 @pytest.fixture
@@ -109,6 +121,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(filtered, "SCANNED_MAX", 3)
     monkeypatch.setattr(filtered, "INLINE_MAX", 1)
     monkeypatch.setattr(filtered, "STATES_MAX", 5)
+    monkeypatch.setattr(bootstrap, "PAGE_ROWS", 4)
 
 
 @pytest.mark.usefixtures("small")
@@ -129,6 +142,8 @@ def test_whoever_folds_the_filtered_feed_ends_with_what_matches(
             world.move(*action[1:])
         elif action[0] == "compact":
             world.compact(action[1])
+        elif action[0] == "begin":
+            begin(world, clients[action[1]], *action[2:])
         else:
             _, who, limit, step = action
             clients[who].poll(world.connection, limit, lambda step=step: world.happen(step))
@@ -182,6 +197,17 @@ def test_a_move_within_the_place_is_one_change() -> None:
     world.put(6, Moved("", directory(4, b"d"), 3, b"d"))
     client.drain(world.connection)
     assert client.told == 1
+
+
+def test_the_wanted_directory_itself_is_brought_into_the_wanted_root() -> None:
+    world, (client,) = planted(Filter(root=b"b", under=6))
+    assert not client.states
+    world.put(3, Moved("", directory(2, b"d"), 1, b"d"))
+    client.drain(world.connection)
+    assert set(client.states) == {6, 13}
+    world.put(3, Moved("", directory(1, b"d"), 2, b"d"))
+    client.drain(world.connection)
+    assert not client.states
 
 
 def test_what_leaves_is_a_removal_with_its_reason() -> None:

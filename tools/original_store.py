@@ -16,6 +16,7 @@ from api.beneath.root import Beneath
 from api.beneath.staging import Staging
 from api.filetracker.dates import SECOND_NS, version_of
 from api.filetracker.intake import Claims, Intake
+from api.filetracker.marks import mark
 from api.filetracker.request import check_path
 
 _DIGEST = re.compile(rb"[0-9a-f]{64}")
@@ -79,7 +80,7 @@ def take(top: Path, stored: Stored, beneath: Beneath, staging: Staging) -> bool:
         intake = Intake(new.fd, claims, None, undeclared_max=None)
         while piece := source.read(_PIECE):
             intake.feed(piece)
-        intake.finish()
+        mark(new.fd, intake.finish(), stored.version * SECOND_NS)
         new.finish(stored.version * SECOND_NS)
         above = stored.path.rpartition(b"/")[0]
         beneath.make_directories(above)

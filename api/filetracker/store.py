@@ -20,6 +20,7 @@ from api.filetracker.conditions import check_write, etag_of
 from api.filetracker.dates import SECOND_NS, version_of
 from api.filetracker.digests import Digests
 from api.filetracker.keep import ChangedError, Keeper
+from api.filetracker.marks import mark
 from api.filetracker.packed import Packed
 from api.filetracker.packer import Packer
 from api.filetracker.refusal import Refusal, refusal_of
@@ -253,6 +254,7 @@ class Store:
             return [*((path, "changed") for path in made), (change.path, "written")]
 
         with translated(change.path):
+            mark(new.fd, digest, change.version * SECOND_NS)
             new.finish(change.version * SECOND_NS)
             self._perform(act, change)
             return now

@@ -51,7 +51,8 @@ class RootStatus(msgspec.Struct, frozen=True, kw_only=True):
         path: absolute; bytes that are no UTF-8 are replaced.
         state: whether it is followed.
         reason: why it is not online, one line, else "".
-        backend: where its hints come from: inotify or poll.
+        backend: where its hints come from: fanotify, inotify or poll.
+        backend_reason: why from there, one line.
         nodes: how many live nodes it has, itself included.
         watches: how many directories the kernel watches for it.
         last_scan: when the last whole comparison ended, ISO 8601, or "" before the first.
@@ -67,6 +68,7 @@ class RootStatus(msgspec.Struct, frozen=True, kw_only=True):
     state: RootState
     reason: str = ""
     backend: str = ""
+    backend_reason: str = ""
     nodes: int = 0
     watches: int = 0
     last_scan: str = ""

@@ -32,15 +32,15 @@ from tools.snapshots import Snapshots
 from tools.upkeep import Task, Upkeep
 from tools.watching import Watching
 from watcher import status as watcher_status
-from watcher.backend import Backend, Place
+from watcher.backend import Place
+from watcher.choose import choose
 from watcher.describer import Describer
+from watcher.directories import directories_max
 from watcher.excludes import Excludes
-from watcher.fanotify import FanotifyBackend
-from watcher.inotify import InotifyBackend, watch_limit
+from watcher.inotify import watch_limit
 from watcher.look import private_files
 from watcher.metadata.pool import ProbePool
 from watcher.observer import Observer, detach_missing
-from watcher.poll import PollBackend
 from watcher.root import Root
 from watcher.session import Settings
 from watcher.settle import Settling
@@ -185,7 +185,7 @@ class System:
                 workers=described.workers,
                 restarts=described.deaths,
             ),
-            watches=WatchStatus(used=sum(s.watches for s in states), limit=watch_limit()),
+            watches=WatchStatus(used=watcher_status.watches_used(states), limit=watch_limit()),
             log=self._log_status(),
             warnings=[
                 *self.maintenance.warnings,
@@ -210,7 +210,9 @@ class System:
             private=private_files(map(os.fsencode, self._own_files())),
             rescan_seconds=config.rescan_interval,
             limited_rescan_seconds=LIMITED_RESCAN_SECONDS,
-            open_backend=self._open_backend,
+            polling_seconds=config.poll_interval,
+            directories_max=directories_max(len(config.roots)),
+            choose=lambda fd: choose(config.backend, fd, self._clock, config.poll_interval),
             elsewhere=self._look_elsewhere,
             others_walk=lambda: any(
                 other.status.walking for other in self.observers if other.root.name != name
@@ -224,13 +226,6 @@ class System:
     def _own_files(self) -> list[str]:
         config = self._config
         return server_files(config.database, config.log_path, config.snapshots, config.archive)
-
-    def _open_backend(self, _root: Root) -> Backend:
-        if self._config.backend == "fanotify":
-            return FanotifyBackend()
-        if self._config.backend == "poll":
-            return PollBackend(self._clock, interval_seconds=self._config.poll_interval)
-        return InotifyBackend()
 
     def _changed(self) -> None:
         """Note, on an observer's thread, that a scan ended or a root went away."""
@@ -309,6 +304,7 @@ def _root_status(state: watcher_status.RootStatus, nodes: int) -> RootStatus:
         state=root_state(state),
         reason=state.reason,
         backend=state.backend,
+        backend_reason=state.backend_reason,
         nodes=nodes,
         last_scan=_iso(state.scanned_us),
         watches=state.watches,

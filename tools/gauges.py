@@ -16,7 +16,7 @@ from eventlog.log import Log
 from tools.compose import System, file_size, root_state
 from tools.webhooks import Receiver
 from watcher.inotify import watch_limit
-from watcher.status import RootStatus
+from watcher.status import RootStatus, watches_used
 
 _US = 1_000_000
 
@@ -113,7 +113,7 @@ def _by_root(family: Gauge | Counter, values: dict[str, float]) -> Metric:
 
 
 def _watches(states: Sequence[RootStatus]) -> Iterator[Metric]:
-    used = sum(state.watches for state in states)
+    used = watches_used(states)
     yield Gauge("nasfeed_watches", "Watches of the kernel in use here.", value=used)
     limit = watch_limit()
     yield Gauge("nasfeed_watches_limit", "Watches that one user may have.", value=limit)

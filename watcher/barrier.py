@@ -6,49 +6,28 @@ order, so by then all that was done before has been noticed, too. What follows f
 directories to be listed, renames whose other half may be on the way, is waited for as well. Only
 the notification counts, never a cookie that a scan finds.
 
-The cookie is made in the root's own directory: the one directory that is always watched. It is
-empty, it is removed as soon as it is made (its notifications stay in the queue), and nobody's file
-is opened or overwritten: it is only made where nothing has its name. A server that is killed in
-between leaves an empty file; the next one removes it when it begins to follow the root. Its name is
-kept out of the feed by a pattern that is always there. So the only trace is the time of the root's
-directory, which says when an entry was last made in it. No cookie is made unless somebody asks for
-a barrier.
+The cookie (`watcher.cookie`) is made in the root's own directory: the one directory that is always
+watched. None is made for a barrier unless somebody asks for one.
 
 Where no cookie can be made or noticed (a root that cannot be written, a backend that polls, watches
 that ran out), a comparison of the whole root that begins after the request takes its place.
 """
 
-import contextlib
-import errno
-import os
-import re
-import secrets
-import stat
 from collections import deque
 from concurrent.futures import Future
 from typing import Final, Literal
 
 from watcher.backend import Hints, Place
+from watcher.cookie import UnwritableError, make_cookie
 from watcher.follower import Follower
 from watcher.rounds import Rounds
 
 How = Literal["notified", "compared"]
 
-PATTERN: Final = re.compile(rb"\.nasfeed-sync-[0-9a-f]{32}")
-"""Names of cookies; `watcher.excludes` keeps them out of the feed."""
-
-_PREFIX: Final = b".nasfeed-sync-"
-
 STAGES: Final = 4
 """How often what is waited for may lead to more: a look finds a directory that is to be listed,
 what is missing there is to be searched for, where it turns up is to be listed, and what is still
 missing is gone after a moment."""
-
-_UNWRITABLE: Final = (
-    *(errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT),
-    *(errno.EOPNOTSUPP, errno.EINVAL),
-)
-"""Reasons why no cookie can be made in a root that is well otherwise."""
 
 
 class NotSyncedError(Exception):
@@ -113,7 +92,10 @@ class Barriers:
         while self._asked:
             barrier = _Barrier(self._asked.popleft())
             self._running.append(barrier)
-            name = _make_cookie(root_fd) if is_noticed else None
+            try:
+                name = make_cookie(root_fd) if is_noticed else None
+            except UnwritableError:
+                name = None
             if name is None:
                 barrier.scan = rounds.begun + 1
                 rounds.want("a client waits for it")
@@ -165,49 +147,3 @@ def _is_paid(barrier: _Barrier, follower: Follower) -> bool:
         barrier.stages -= 1
         barrier.debts = follower.debts()
     return not (barrier.debts & follower.debts())
-
-
-def _make_cookie(root_fd: int) -> bytes | None:
-    """Make and remove a cookie.
-
-    Returns:
-        Its name, or None where none can be made.
-
-    Raises:
-        OSError: the disk is in trouble.
-    """
-    name = _PREFIX + secrets.token_hex(16).encode()
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        fd = os.open(name, flags, 0o600, dir_fd=root_fd)
-    except OSError as error:
-        if error.errno in _UNWRITABLE:
-            return None
-        raise
-    os.close(fd)
-    # Another server that begins to follow the root may have taken it for a leftover.
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(name, dir_fd=root_fd)
-    return name
-
-
-def remove_leftovers(root_fd: int) -> None:
-    """Remove cookies that a killed server left in a root.
-
-    Only what can be nothing else is touched: an empty regular file with a cookie's name.
-
-    Args:
-        root_fd: the root's directory.
-    """
-    with os.scandir(root_fd) as entries:
-        leftovers = [entry.name for entry in entries if PATTERN.fullmatch(os.fsencode(entry.name))]
-    for name in leftovers:
-        try:
-            found = os.lstat(name, dir_fd=root_fd)
-            if stat.S_ISREG(found.st_mode) and found.st_size == 0:
-                os.unlink(name, dir_fd=root_fd)
-        except FileNotFoundError:
-            continue  # of another server, that is at work
-        except OSError as error:
-            if error.errno not in _UNWRITABLE:
-                raise

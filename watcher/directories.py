@@ -6,6 +6,7 @@ that the node stands for. A few descriptors are kept, because hints come in burs
 
 import errno
 import os
+import resource
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -15,6 +16,8 @@ from watcher.root import RootAbsentError
 
 OPEN_MAX = 256
 """Descriptors kept. Each also keeps its filesystem busy, so they are closed when idle."""
+
+OPEN_MIN = 8
 
 PIECE_MAX = 3_000
 """Bytes of path resolved by one call; the kernel refuses 4,096."""
@@ -34,11 +37,13 @@ class Directories:
     Args:
         tree: a reader's tree; all events of this root are committed when it is asked.
         file_of: which file a descriptor stands for.
+        open_max: descriptors kept.
     """
 
-    def __init__(self, tree: Tree, file_of: FileOf) -> None:
+    def __init__(self, tree: Tree, file_of: FileOf, open_max: int = OPEN_MAX) -> None:
         self._tree = tree
         self._file_of = file_of
+        self._open_max = open_max
         self._open: OrderedDict[int, int] = OrderedDict()
         self._root = 0
         self._open_root: Callable[[], int] = _no_root
@@ -109,10 +114,17 @@ class Directories:
             if error.errno in _ELSEWHERE:
                 return None
             raise
-        if self._file_of(fd) != file:
-            os.close(fd)
-            return None
-        return fd
+        return fd if self._is(fd, file) else None
+
+    def _is(self, fd: int, file: File) -> bool:
+        """Say whether a descriptor stands for a file; else, or on an error, it is closed."""
+        is_it = False
+        try:
+            is_it = self._file_of(fd) == file
+        finally:
+            if not is_it:
+                os.close(fd)
+        return is_it
 
     def is_foreign(self, number: int) -> bool:
         """Say whether a directory is known to be below another root."""
@@ -159,9 +171,23 @@ class Directories:
 
     def _keep(self, number: int, fd: int) -> int:
         self._open[number] = fd
-        if len(self._open) > OPEN_MAX:
+        if len(self._open) > self._open_max:
             os.close(self._open.popitem(last=False)[1])
         return fd
+
+
+def directories_max(roots: int) -> int:
+    """Return how many descriptors each root may keep of those that the process may have.
+
+    Half of them are for connections; a quarter of the others will do.
+
+    Args:
+        roots: how many there are.
+    """
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if descriptors == resource.RLIM_INFINITY:
+        return OPEN_MAX
+    return max(OPEN_MIN, min(OPEN_MAX, descriptors // 8 // roots))
 
 
 def _no_root() -> int:

@@ -206,6 +206,7 @@ class Observer:
             state="scanning",
             reason="",
             backend=backend.name,
+            backend_reason=session.reason,
             number=number,
             scanned=scanned,
             walking=True,
@@ -225,7 +226,8 @@ class Observer:
         self._session = session
         self._deeds.open()
         follower.start_scan(fresh=not scanned and not session.was_full)
-        _log.info("root %s: scanning %s", self.root.name, os.fsdecode(self.root.path))
+        path = os.fsdecode(self.root.path)
+        _log.info("root %s: scanning %s; changes told by %s", self.root.name, path, session.reason)
         rounds = Rounds(
             self._clock, self._settings.rescan_seconds, self._settings.limited_rescan_seconds
         )
@@ -295,9 +297,13 @@ class Observer:
         if follower.rescan_reason:
             rounds.want(follower.rescan_reason, hurried=True)
             follower.rescan_reason = ""
-        if rounds.scan_due(limited=bool(session.limit_message)) and follower.scan is None:
+        due = rounds.scan_due(
+            limited=bool(session.limit_message), polling_seconds=session.polling_seconds
+        )
+        if due and follower.scan is None:
             _log.debug("root %s: scanning: %s", self.root.name, rounds.reason)
             rounds.begin()
+            session.scan_began()
             follower.start_scan()
 
     def _scan_done(self, session: Session, rounds: Rounds, scan: Scan) -> None:
@@ -306,6 +312,7 @@ class Observer:
         first = not self._status.scans
         if not self._status.scanned:
             session.set_scanned()
+        session.scan_ended()
         session.backend_scanned(seconds)
         self._set(
             state="online",
@@ -345,7 +352,8 @@ class Observer:
             hints=follower.hints,
             walking=follower.walking,
             unmounted=len(follower.unmounted),
-            warning=session.limit_message,
+            warning=session.warning,
+            backend_reason=session.reason,
         )
         if scan is not None:
             self._set(

@@ -70,8 +70,13 @@ class Rounds:
             self._not_before = now + self._pause
         self.reason = reason
 
-    def scan_due(self, *, limited: bool) -> bool:
-        """Say whether a scan should begin now."""
+    def scan_due(self, *, limited: bool, polling_seconds: float | None = None) -> bool:
+        """Say whether a scan should begin now.
+
+        Args:
+            limited: watches have run out.
+            polling_seconds: the longest time between scans where others write unnoticed.
+        """
         now = self._clock.monotonic()
         if self.reason:
             return now >= self._not_before
@@ -81,6 +86,8 @@ class Rounds:
         interval = self._rescan_seconds * self._jitter
         if limited:
             interval = min(interval, max(self._limited_rescan_seconds, 10 * took))
+        if polling_seconds is not None:
+            interval = min(interval, max(polling_seconds, 10 * took))
         if now - self._ended < interval:
             return False
         self.reason = "it was time"

@@ -10,12 +10,13 @@ from eventlog.events import DISK, SUPER_ROOT
 from eventlog.log import Log
 from projections.tree import Tree
 from watcher.backend import Backend, Place
-from watcher.barrier import remove_leftovers
+from watcher.choose import Choice
+from watcher.cookie import remove_leftovers
 from watcher.directories import Directories
 from watcher.excludes import Excludes
 from watcher.filesystems import Filesystems
 from watcher.look import Looker, PrivateFiles
-from watcher.mounts import MountTable
+from watcher.mounts import Mount, MountTable
 from watcher.recorder import Recorded, Recorder
 from watcher.root import Root, RootAbsentError, is_empty, judge, open_root
 from watcher.scan import Tools
@@ -35,7 +36,10 @@ class Settings(NamedTuple):
         private: the server's own files.
         rescan_seconds: a full comparison about so often, because some changes give no hint.
         limited_rescan_seconds: the same while watches have run out.
-        open_backend: makes a backend for a root.
+        choose: chooses a backend for a root, given a descriptor of its directory.
+        polling_seconds: between comparisons where others may write unnoticed, as on a network
+            filesystem.
+        directories_max: descriptors of directories kept open.
         elsewhere: has a place below another root looked at.
         others_walk: whether another root is being walked, in which something may turn up that is
             missing here.
@@ -45,7 +49,9 @@ class Settings(NamedTuple):
     private: PrivateFiles
     rescan_seconds: float
     limited_rescan_seconds: float
-    open_backend: Callable[[Root], Backend]
+    polling_seconds: float
+    directories_max: int
+    choose: Callable[[int], Choice]
     elsewhere: Callable[[Place], None]
     others_walk: Callable[[], bool]
 
@@ -59,39 +65,31 @@ class Session:
 
     def __init__(self, log: Log, root: Root, settings: Settings) -> None:
         self.limit_message = ""
+        self._limit_of_scan = ""
         self.was_full = False
         self.aftermath: Callable[[Recorded], None] = _nothing
         self._log = log
         self._root = root
         self._connection = open_reader(log.path)
         self._mounts = MountTable()
-        looker = Looker(Filesystems(self._mounts), settings.excluded, settings.private)
-        tree = Tree(self._connection)
-        directories = Directories(tree, looker.file)
-        self.backend = settings.open_backend(root)
-        self.tools = Tools(
-            backend=self.backend,
-            tree=tree,
-            directories=directories,
-            looker=looker,
-            widener=Widener(tree, directories, looker, settings.elsewhere),
-            recorder=Recorder(log),
-            warn=lambda message: _log.warning("root %s: %s", root.name, message),
-            unwatched=self._unwatched,
-            aftermath=self._aftermath,
-            elsewhere=settings.elsewhere,
-        )
+        self._settings = settings
+        self._looker = Looker(Filesystems(self._mounts), settings.excluded, settings.private)
+        self._tree = Tree(self._connection)
+        self._directories = Directories(self._tree, self._looker.file, settings.directories_max)
+        self._choice: Choice | None = None
         self._file: tuple[int, int] | None = None
         self.device: tuple[int, int] | None = None
-        self._below: tuple[object, ...] = ()
+        self._mount: Mount | None = None
+        self._below: tuple[Mount, ...] = ()
         self._remounted = False
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.backend.close()
-        self.tools.directories.close()
+        if self._choice is not None:
+            self._choice.backend.close()
+        self._directories.close()
         self._mounts.close()
         self._connection.close()
 
@@ -109,23 +107,71 @@ class Session:
         """
         fd = open_root(self._root)
         try:
-            facts = self.tools.looker.facts(fd)
-            known = self.tools.tree.child(SUPER_ROOT, self._root.raw_name)
-            self.was_full = known is not None and self.tools.tree.has_children(known.number)
+            facts = self._looker.facts(fd)
+            known = self._tree.child(SUPER_ROOT, self._root.raw_name)
+            self.was_full = known is not None and self._tree.has_children(known.number)
             self.device = device_of(fd)
             if not accept:
                 self._refuse_stranger(
                     judge(known, facts, was_full=self.was_full, empty=is_empty(fd))
                 )
             remove_leftovers(fd)
+            self._mount = self._mounts.holding(fd)
+            self._choice = self._settings.choose(fd)
         finally:
             os.close(fd)
+        self.tools = self._make_tools(self._choice.backend)
         path = os.path.realpath(self._root.path)
         number = self.tools.recorder.attach(self._root.raw_name, path, facts, DISK)
         self._file = (facts.fs, facts.ino)
         self._below = tuple(self._mounts.below(path))
         self.tools.directories.set_root(number, self._open)
         return number
+
+    def _make_tools(self, backend: Backend) -> Tools:
+        settings = self._settings
+        return Tools(
+            backend=backend,
+            tree=self._tree,
+            directories=self._directories,
+            looker=self._looker,
+            widener=Widener(self._tree, self._directories, self._looker, settings.elsewhere),
+            recorder=Recorder(self._log),
+            warn=lambda message: _log.warning("root %s: %s", self._root.name, message),
+            unwatched=self._unwatched,
+            aftermath=self._aftermath,
+            elsewhere=settings.elsewhere,
+        )
+
+    @property
+    def backend(self) -> Backend:
+        """What tells of changes, once the root is attached."""
+        return self.tools.backend
+
+    @property
+    def polling_seconds(self) -> float | None:
+        """How often to compare because others may write unnoticed; None: nobody can."""
+        return self._settings.polling_seconds if self._polled_types else None
+
+    @property
+    def reason(self) -> str:
+        """Why this backend was chosen, and what is compared beside it, for the operator."""
+        reason = self._choice.reason if self._choice is not None else ""
+        types, seconds = ", ".join(self._polled_types), self._settings.polling_seconds
+        if not types:
+            return reason
+        return f"{reason}; compared every {seconds:g} s as well, for {types} tells only of our own"
+
+    @property
+    def warning(self) -> str:
+        """What the operator should do something about, else ""."""
+        warning = self._choice.warning if self._choice is not None else ""
+        return "; ".join(filter(None, [warning, self.limit_message]))
+
+    @property
+    def _polled_types(self) -> list[str]:
+        mounts = [self._mount, *self._below]
+        return sorted({mount.fs_type for mount in mounts if mount and mount.needs_polling})
 
     def _refuse_stranger(self, reason: str | None) -> None:
         if reason is not None:
@@ -142,7 +188,7 @@ class Session:
         self._look_at_mounts()
         fd = open_root(self._root)
         try:
-            found = self.tools.looker.file(fd)
+            found = self._looker.file(fd)
         except OSError:
             os.close(fd)
             raise
@@ -158,9 +204,19 @@ class Session:
         if not self._remounted:
             return False
         self._remounted = False
+        self._refuse_other_mount()
         below = tuple(self._mounts.below(os.path.realpath(self._root.path)))
         changed, self._below = below != self._below, below
         return changed
+
+    def _refuse_other_mount(self) -> None:
+        """Have the root attached anew, and a backend proved again, when it was mounted anew."""
+        fd = self._open()
+        try:
+            if self._mounts.holding(fd) != self._mount:
+                raise RootAbsentError("it was mounted anew")
+        finally:
+            os.close(fd)
 
     def _look_at_mounts(self) -> None:
         """Forget what device numbers stand for as soon as anything was mounted or unmounted.
@@ -169,17 +225,19 @@ class Session:
         """
         if self._mounts.touched():
             self._mounts.reread()
-            self.tools.looker.forget()
+            self._looker.forget()
             self._remounted = True
 
     @property
     def is_noticed(self) -> bool:
         """Whether all that happens in the root is noticed, and no directory lacks a watch."""
-        return self.backend.name != "poll" and not self.limit_message
+        if self.limit_message or self._polled_types:
+            return False
+        return self.backend.name != "poll"
 
     def path_of(self, number: int) -> str:
         """Return the path of a node for people to read."""
-        return os.fsdecode(self.tools.tree.path(number) or b"?")
+        return os.fsdecode(self._tree.path(number) or b"?")
 
     def was_scanned(self) -> bool:
         """Say whether the root was ever seen whole."""
@@ -190,6 +248,14 @@ class Session:
         """Remember that the root was seen whole."""
         key = SCANNED_KEY + self._root.name
         self._log.call(lambda tx: tx.set_meta(key, "1"))
+
+    def scan_began(self) -> None:
+        """Note that a scan of the whole root begins, which meets whatever cannot be watched."""
+        self._limit_of_scan = ""
+
+    def scan_ended(self) -> None:
+        """Note that it ended: what it did not meet any more is over."""
+        self.limit_message = self._limit_of_scan
 
     def backend_scanned(self, seconds: float) -> None:
         """Tell a polling backend how long a scan takes."""
@@ -203,7 +269,7 @@ class Session:
     def _unwatched(self, message: str) -> None:
         if not self.limit_message:
             _log.warning("root %s: %s", self._root.name, message)
-        self.limit_message = message
+        self.limit_message = self._limit_of_scan = message
 
 
 def device_of(fd: int) -> tuple[int, int]:

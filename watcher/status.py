@@ -1,5 +1,7 @@
 """What an observer says of itself, for people and programs that look after the server."""
 
+from collections.abc import Iterable
+
 import msgspec
 
 
@@ -11,6 +13,7 @@ class RootStatus(msgspec.Struct, frozen=True):
         state: "starting", "scanning", "online" or "offline".
         reason: why it is offline or degraded, else "".
         backend: how changes are noticed.
+        backend_reason: why in this way.
         number: its node number; 0 before it was ever seen.
         scanned: whether the whole of it was ever seen.
         walking: whether there are places in it that the scan that goes on has not seen yet.
@@ -32,6 +35,7 @@ class RootStatus(msgspec.Struct, frozen=True):
     state: str = "starting"
     reason: str = ""
     backend: str = ""
+    backend_reason: str = ""
     number: int = 0
     scanned: bool = False
     walking: bool = True
@@ -47,3 +51,8 @@ class RootStatus(msgspec.Struct, frozen=True):
     unreadable: int = 0
     unmounted: int = 0
     warning: str = ""
+
+
+def watches_used(states: Iterable[RootStatus]) -> int:
+    """Return how many watches of inotify all roots together have; those of fanotify are others."""
+    return sum(state.watches for state in states if state.backend == "inotify")

@@ -16,6 +16,7 @@ from projections.replay import FOLDS
 from projections.tree import Node, Tree
 from tests.watcher.fake_backend import FakeBackend
 from watcher.backend import Hints, Place, Sign
+from watcher.choose import Choice
 from watcher.excludes import Excludes
 from watcher.follower import Follower
 from watcher.root import Root
@@ -58,13 +59,15 @@ class Rig:
             private={},
             rescan_seconds=3600.0,
             limited_rescan_seconds=30.0,
-            open_backend=lambda _root: self.backend,
+            polling_seconds=10.0,
+            directories_max=256,
+            choose=lambda _fd: Choice(self.backend, "the test says so"),
             elsewhere=self.elsewhere.append,
             others_walk=lambda: self.others_walk,
         )
         self.session = Session(log, Root(path.name, bytes(path)), settings)
-        self.tools = self.session.tools
         self.number = self.session.attach(accept=False)
+        self.tools = self.session.tools
         self.settling = Settling()
         self.follower = Follower(
             self.tools,

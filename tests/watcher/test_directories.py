@@ -1,6 +1,9 @@
 """A node number leads to its directory, or to nothing, never to another one."""
 
+import errno
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +11,7 @@ import pytest
 
 from tests.watcher.rig import Rig, followed, rigs
 from watcher.backend import Sign
-from watcher.directories import OPEN_MAX
+from watcher.directories import OPEN_MAX, Directories
 
 
 @pytest.fixture
@@ -99,3 +102,40 @@ def test_a_tree_deeper_than_any_path_may_be_long_is_reached(rig: Rig) -> None:
     rig.tools.directories.close()
     deepest = max(rig.tree.descendants(rig.number))
     assert opened(rig, deepest) is not None
+
+
+def test_a_directory_that_cannot_be_told_what_it_is_is_not_left_open(rig: Rig) -> None:
+    """A disk that was pulled opens what it has in memory, and then does not answer."""
+    (rig.path / "a").mkdir()
+    rig.scan()
+    state = rig.node("a").state
+
+    def fail(_: int) -> tuple[int, int]:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    directories = Directories(rig.tree, fail)
+    top = os.open(rig.path, os.O_PATH)
+    before = list(Path("/proc/self/fd").iterdir())
+    with pytest.raises(OSError, match="Input/output error"):
+        directories.enter(top, b"a", (state.fs, state.ino))
+    assert len(list(Path("/proc/self/fd").iterdir())) == len(before)
+    os.close(top)
+
+
+def test_fewer_are_kept_where_the_process_may_have_few_descriptors() -> None:
+    program = """
+import resource
+from watcher.directories import directories_max
+_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+for soft in (1024, 256, 32):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    print(directories_max(2))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.stdout.split() == ["64", "16", "8"]

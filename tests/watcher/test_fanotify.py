@@ -11,6 +11,7 @@ from time import monotonic
 import pytest
 
 from tests.serving import wait_until
+from tests.watcher import confined
 from tests.watcher.mounting import image, mounted, run
 from watcher import fanotify_kernel as kernel
 from watcher.backend import Hints, Place, Sign
@@ -293,13 +294,12 @@ def test_what_cannot_be_watched_is_named(tmp_path: Path, backend: FanotifyBacken
 # Without the rights of root.
 
 
-AS_NOBODY = """
+WITHOUT_RIGHTS = f"""
 import os, sys
 from watcher.backend import Place
 from watcher.fanotify import FanotifyBackend
 fd = os.open(sys.argv[1], os.O_PATH)
-os.setgid(65534)
-os.setuid(65534)
+{confined.AS_NOBODY}
 backend = FanotifyBackend()
 assert backend.watch(1, fd)
 assert not backend.is_whole and not backend.is_unlimited
@@ -315,7 +315,7 @@ def test_nobody_can_have_directories_watched() -> None:
     with tempfile.TemporaryDirectory() as directory:
         Path(directory).chmod(0o777)
         done = subprocess.run(
-            [sys.executable, "-c", AS_NOBODY, directory],
+            [sys.executable, "-c", WITHOUT_RIGHTS, directory],
             capture_output=True,
             text=True,
             check=False,

@@ -11,6 +11,7 @@ from time import monotonic
 import pytest
 from asyncinotify import Mask
 
+from tests.watcher.confined import in_user_namespace
 from watcher.backend import Place, Sign
 from watcher.inotify import _HEADER, InotifyBackend, watch_limit
 
@@ -358,24 +359,6 @@ def test_closing_leaves_no_descriptor_and_no_thread(tmp_path: Path) -> None:
         backend.close()
         assert not backend._reader.is_alive()
     assert (descriptors(), threading.active_count()) == (before, threads)
-
-
-def in_user_namespace(settings: dict[str, int], program: str) -> str:
-    """Run a program where inotify has other limits than on the machine; return what it prints."""
-    sets = " && ".join(f"echo {v} > /proc/sys/user/{name}" for name, v in settings.items())
-    command = ["unshare", "--user", "--map-root-user", "sh", "-ec", f'{sets} && exec "$@"', "sh"]
-    probe = subprocess.run([*command, "true"], capture_output=True, text=True, check=False)
-    if probe.returncode:
-        pytest.skip(f"no user namespaces here: {probe.stderr.strip()}")
-    done = subprocess.run(
-        [*command, sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parents[2],
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 WATCH_UNTIL_THE_LIMIT = """

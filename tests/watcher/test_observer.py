@@ -14,6 +14,7 @@ from projections.tree import Tree
 from tests.serving import wait_until
 from tests.watcher.fake_backend import FakeBackend
 from watcher.backend import Hints, Place
+from watcher.choose import Choice
 from watcher.excludes import Excludes
 from watcher.observer import Observer, detach_missing
 from watcher.root import Root
@@ -33,7 +34,9 @@ class Bench:
             private={},
             rescan_seconds=3600.0,
             limited_rescan_seconds=3600.0,
-            open_backend=self._open_backend,
+            polling_seconds=3600.0,
+            directories_max=256,
+            choose=self._choose,
             elsewhere=lambda _place: None,
             others_walk=lambda: False,
         )
@@ -47,9 +50,9 @@ class Bench:
         )
         self.log = log
 
-    def _open_backend(self, _root: Root) -> FakeBackend:
+    def _choose(self, _fd: int) -> Choice:
         self.backends.append(FakeBackend())
-        return self.backends[-1]
+        return Choice(self.backends[-1], "the test says so")
 
     def wait(self, state: str, scans: int = 0) -> None:
         wait_until(

@@ -144,7 +144,7 @@ def test_a_disk_pulled_during_a_scan_removes_nothing(xfs: Disk) -> None:
     xfs.pull()
     xfs.wait("offline")
     assert xfs.keeps(before, head)
-    run("umount", "--lazy", xfs.point)
+    xfs.unmount()
     xfs.mount()
     xfs.wait("online")
     xfs.nas.see(xfs.point / "many", xfs.point / "directory")

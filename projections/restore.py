@@ -36,6 +36,7 @@ from projections.frames import MAGIC
 from projections.replay import FOLDS
 from projections.snapshot import META
 from projections.snapshot_file import SnapshotFile
+from projections.squash import SQUASH
 from projections.tree import state_of
 
 BUSY_TIMEOUT_MS = 5_000
@@ -299,6 +300,8 @@ def _tell_anew(connection: apsw.Connection, begins: int, now_us: int) -> None:
     with connection:
         transaction = Transaction(connection, FOLDS, position, now_us)
         transaction.set_meta(HONOURED, str(begins))
+        # A squash that was going on had other nodes to repeat.
+        connection.execute("delete from meta where key = ?", (SQUASH,))
 
 
 def _load(connection: apsw.Connection, snapshot: SnapshotFile, path: str) -> None:

@@ -148,7 +148,8 @@ class _Work:
         while not self._pace.is_stopped:
             self._repeat_states(floor, report)
             if self._archive(floor) and self._pace.run(lambda tx: _set_floor(tx, floor)):
-                self._log.floor = floor
+                # After a restore what is honoured begins higher, see `eventlog.epochs`.
+                self._log.floor = max(self._log.floor, floor)
                 break
         self.drop_old()
         if not self._pace.is_stopped:

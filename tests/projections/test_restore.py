@@ -2,6 +2,7 @@
 
 import asyncio
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,15 +18,18 @@ from api.answers import Answer
 from api.feed import Feed
 from api.status import Readiness
 from eventlog import history
+from eventlog.compaction import Compactor, Options
 from eventlog.connection import fetch, open_reader, open_still, open_writer
 from eventlog.errors import LogError, LogFormatError, LogInUseError, LogUnavailableError
 from eventlog.events import Created, Modified, Moved, Reason, Removed
 from eventlog.log import Draft, Log
+from eventlog.pace import Pace
 from projections import snapshot
 from projections.backup import back_up
 from projections.frames import SnapshotError
 from projections.replay import FOLDS, table_rows
 from projections.restore import Restored, examine, restore
+from projections.squash import squash
 from projections.tree import Tree
 from tests.eventlog.helpers import (
     FakeClock,
@@ -435,4 +439,22 @@ def test_a_creation_after_a_restore_has_a_number_that_was_never_given(
     first = log.append([Draft(0, Created("", file_state(b"new")))])
     assert first > 2**32
     assert log.ids.to_number(log.ids.to_id(first)) == first
+    log.close()
+
+
+def test_a_squash_does_not_bring_old_cursors_back(database: Path, tmp_path: Path) -> None:
+    """Also one that was begun in the log that was backed up."""
+    connection = open_writer(str(database))
+    connection.execute("insert into meta values ('squash', '7')")
+    connection.close()
+    back_up(str(database), tmp_path / "b")
+    put_back(tmp_path / "b", database)
+    log = Log(str(database), FOLDS)
+    honoured = log.floor
+    compactor = Compactor(log, Options(0), FakeClock())
+    squash(log, compactor, Pace(log, FakeClock(), threading.Event(), 0.0))
+    assert log.floor > honoured > 2**32
+    log.close()
+    log = Log(str(database), FOLDS)
+    assert log.floor > honoured
     log.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tools.bench import __main__ as command
-from tools.bench import compaction, table
+from tools.bench import compaction, pushing, table
 from tools.bench.bench import Bench, alternate
 from tools.bench.feeds import NASFEED, Feed
 from tools.bench.life import live
@@ -160,6 +160,22 @@ def test_a_life_is_measured_from_the_scan_to_the_restart(source: Path, tmp_path:
     assert len(life.latencies.hashed) == 2
     assert all(map(float.__le__, life.latencies.visible, life.latencies.hashed))
     assert min(life.drained, life.cursors, life.memory, life.database, life.restart.seconds) > 0
+    assert take(source) == tree
+
+
+@pytest.mark.slow
+def test_streams_are_measured(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setattr(pushing, "STREAMS", 8)
+    monkeypatch.setattr(pushing, "REQUESTS", 8)
+    monkeypatch.setattr(pushing, "SETTLE_SECONDS", 0.0)
+    tree = take(source)
+    bench = Bench(tree, tree, tmp_path / "scratch", None, None, None, 1, 3, 1, print)
+    rows = list(pushing.rows(bench))
+    assert [row.unit for row in rows] == ["ms", "ms", "MiB", "ms", "ms"]
+    assert rows[1].ours.values[0] >= rows[0].ours.values[0] >= 0
     assert take(source) == tree
 
 

@@ -21,6 +21,7 @@ from tools.bench import (
     machine,
     million,
     peers,
+    pushing,
     serving,
     storing,
     table,
@@ -35,6 +36,7 @@ LOAD_SECONDS = 3
 THEMES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "crawl": crawl.rows,
     "serving": serving.rows,
+    "pushing": pushing.rows,
     "describing": describing.rows,
     "compaction": compaction.rows,
     "storing": storing.rows,

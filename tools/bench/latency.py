@@ -29,7 +29,7 @@ def measure(feed: Feed, tree: Path, count: int) -> Latencies:
 
     They go right into the tree: the peer never reports files in directories made while it runs.
     """
-    _settled(feed)
+    settled(feed)
     found = Latencies([], [])
     for number in range(count):
         visible, hashed = _save(feed, tree / f"{PREFIX}{number}.txt")
@@ -38,11 +38,11 @@ def measure(feed: Feed, tree: Path, count: int) -> Latencies:
         threading.Event().wait(PAUSE_SECONDS)
     for path in tree.glob(f"{PREFIX}*"):
         path.unlink()
-    _settled(feed)
+    settled(feed)
     return found
 
 
-def _settled(feed: Feed) -> None:
+def settled(feed: Feed) -> None:
     """Wait until a second has passed in which nothing came."""
     pause, last = threading.Event(), -1
     while (cursor := feed.cursor()) != last:

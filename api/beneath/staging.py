@@ -5,13 +5,13 @@ filesystem. What a killed server leaves there is removed at the next start.
 """
 
 import contextlib
+import fcntl
 import os
+import re
 import secrets
-import threading
-from collections.abc import Callable
-from functools import partial
 from typing import Final, Self
 
+from api.beneath.elsewhere import Elsewhere
 from api.beneath.paths import join, split
 from api.beneath.root import Beneath, adopt, take_after
 
@@ -20,29 +20,41 @@ OWN: Final = b".nasfeed"
 
 STAGING: Final = OWN + b"/staging"
 
+ELSEWHERE: Final = OWN + b"/elsewhere"
+
 _STRAY: Final = b".__tmp__"
-"""End of the names of new files that must be written elsewhere; excluded from the feed, too."""
+"""End of the names of new files; excluded from the feed, too, as some are written elsewhere."""
+
+_RANDOM_BYTES: Final = 16
+_LITTER: Final = re.compile(r"[0-9a-f]{32}\.__tmp__")
+_NEW: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class NewFile:
     """A file that is being written and has no place yet. Used as a context manager.
 
+    It is locked as long as somebody writes to it, so that nobody takes it for litter.
+
     Args:
-        directory: descriptor of where it is written; closed in the end.
-        name: there; nothing else has it.
-        ended: called in the end.
+        directory: descriptor of where it is written; closed in the end, but not on an error here.
 
     Attributes:
         fd: a descriptor to write to.
+
+    Raises:
+        OSError: nothing can be written there.
     """
 
-    def __init__(self, directory: int, name: bytes, ended: Callable[[], None]) -> None:
+    def __init__(self, directory: int) -> None:
         self._directory = directory
-        self._name = name
-        self._ended = ended
         self._is_placed = False
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        self.fd = os.open(name, flags, 0o600, dir_fd=directory)
+        while True:
+            self._name = b"%b%b" % (secrets.token_hex(_RANDOM_BYTES).encode(), _STRAY)
+            self.fd = os.open(self._name, _NEW, 0o600, dir_fd=directory)
+            fcntl.flock(self.fd, fcntl.LOCK_EX)
+            if os.fstat(self.fd).st_nlink:
+                return
+            os.close(self.fd)  # it was swept before it was locked
 
     def __enter__(self) -> Self:
         return self
@@ -54,7 +66,6 @@ class NewFile:
                 os.unlink(self._name, dir_fd=self._directory)
         finally:
             os.close(self._directory)
-            self._ended()
 
     def finish(self, mtime_ns: int) -> None:
         """Set the time of last change and have all of it on the disk.
@@ -99,8 +110,7 @@ class Staging:
 
     def __init__(self, beneath: Beneath) -> None:
         self._beneath = beneath
-        self._lock = threading.Lock()
-        self._live: set[bytes] = set()
+        self._elsewhere = Elsewhere(beneath, ELSEWHERE)
 
     def new_file(self, path: bytes) -> NewFile:
         """Begin a file that is to be placed at a path; the path itself is not touched.
@@ -109,47 +119,41 @@ class Staging:
             BadPathError: no client may name such a path.
             OSError: nothing can be written there.
         """
-        names = split(path)
-        fd = self._nearest(names[:-1])
-        name = b"%b%b" % (secrets.token_hex(16).encode(), _STRAY)
-        with self._lock:
-            self._live.add(name)
+        names = split(path)[:-1]
+        device = self._device(names)
+        directory = self._open_staging()
+        if os.fstat(directory).st_dev != device:
+            os.close(directory)
+            directory = self._elsewhere.open(names, device)
         try:
-            staging = self._open_staging()
-            if os.fstat(staging).st_dev == os.fstat(fd).st_dev:
-                fd, staging = staging, fd
-            os.close(staging)  # the file is on another filesystem: it is written where it belongs
-            return NewFile(fd, name, partial(self._forget, name))
+            return NewFile(directory)
         except OSError:
-            os.close(fd)
-            self._forget(name)
+            os.close(directory)
             raise
 
     def sweep(self) -> int:
-        """Remove what a killed server left. What this one is writing is left alone.
+        """Remove what a killed server left. What any living one is writing is left alone.
 
         Returns:
             How many files were removed.
-        """
-        try:
-            fd = self._beneath.open(STAGING, os.O_RDONLY | os.O_DIRECTORY)
-        except FileNotFoundError:
-            return 0
-        try:
-            with os.scandir(fd) as entries:
-                names = {os.fsencode(entry.name) for entry in entries}
-            with self._lock:
-                left = names - self._live
-            for name in left:
-                with contextlib.suppress(FileNotFoundError):  # it was live when it was listed
-                    os.unlink(name, dir_fd=fd)
-            return len(left)
-        finally:
-            os.close(fd)
 
-    def _forget(self, name: bytes) -> None:
-        with self._lock:
-            self._live.discard(name)
+        Raises:
+            OSError: the disk is in trouble.
+        """
+        directories = [STAGING, *self._elsewhere.directories()]
+        return sum(self._sweep(path) for path in directories)
+
+    def _sweep(self, path: bytes) -> int:
+        count = 0
+        with (
+            contextlib.suppress(FileNotFoundError, NotADirectoryError),
+            self._beneath.directory(path) as fd,
+            os.scandir(fd) as entries,
+        ):
+            for entry in entries:
+                if _LITTER.fullmatch(entry.name):
+                    count += _sweep_one(fd, entry.name)
+        return count
 
     def ensure(self) -> None:
         """Make the server's own directory, for nobody else's eyes, if it is missing."""
@@ -165,12 +169,28 @@ class Staging:
             os.mkdir(entry.name, 0o700, dir_fd=entry.directory)
         return self._beneath.open(STAGING, flags)
 
-    def _nearest(self, names: tuple[bytes, ...]) -> int:
-        """Open the lowest of some directories that is there."""
+    def _device(self, names: tuple[bytes, ...]) -> int:
+        """Return the filesystem of the lowest of some directories that is there."""
         while True:
             try:
-                return self._beneath.open(join(names), os.O_RDONLY | os.O_DIRECTORY)
+                with self._beneath.directory(join(names)) as fd:
+                    return os.fstat(fd).st_dev
             except FileNotFoundError:
                 if not names:
                     raise
                 names = names[:-1]
+
+
+def _sweep_one(directory: int, name: str) -> bool:
+    """Remove a file if nobody is writing to it."""
+    with contextlib.suppress(FileNotFoundError):  # it has its place now
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(name, dir_fd=directory)
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(fd)
+        return True
+    return False

@@ -29,7 +29,7 @@ VERSIONS: Final = OWN + b"/versions"
 BLOBS: Final = VERSIONS + b"/blobs"
 PATHS: Final = VERSIONS + b"/paths"
 
-_PATH_FILE: Final = b"path"
+PATH_FILE: Final = b"path"
 _LOCK_FILE: Final = b"lock"
 _FICLONE: Final = 0x40049409
 """_IOW(0x94, 9, int) of linux/fs.h: share the blocks of a file (ioctl_ficlone(2))."""
@@ -192,7 +192,7 @@ class Keeper:
         directory = directory_of(path)
         self._beneath.make_directories(directory, durable=False)
         with self._beneath.directory(directory) as fd:
-            _touch(fd, _PATH_FILE, path)
+            _touch(fd, PATH_FILE, path)
             _touch(fd, kept.name)
             if self._keep_max is None:
                 return

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from api.beneath.root import Beneath
 from api.filetracker.digests import digest_of
-from api.filetracker.keep import BLOBS, PATHS, Keeper, Kept, blob_of, parse_kept
+from api.filetracker.keep import BLOBS, PATH_FILE, PATHS, Keeper, Kept, blob_of, parse_kept
 from api.filetracker.packed import PACKED
 
 YOUNG_US: Final = 3_600 * 10**6
@@ -73,6 +73,7 @@ def collect(
     versions = contents = size = 0
     if keep_days is not None:
         versions = _expire(beneath, now_us - int(keep_days * DAY_US))
+    _forget_paths(beneath, keeper)
     # In sixteen parts, so that memory does not grow with what is kept.
     for digit in _HEXADECIMAL:
         if stopping():
@@ -130,11 +131,9 @@ def usage(beneath: Beneath) -> int:
 
 def notes(beneath: Beneath) -> Iterator[Note]:
     """Yield all versions that are noted."""
-    for above in _names(beneath, PATHS):
-        for name in _names(beneath, PATHS + b"/" + above):
-            directory = b"%b/%b/%b" % (PATHS, above, name)
-            for kept in filter(None, map(parse_kept, _names(beneath, directory))):
-                yield Note(directory, kept)
+    for directory in _directories(beneath):
+        for kept in filter(None, map(parse_kept, _names(beneath, directory))):
+            yield Note(directory, kept)
 
 
 def blobs(beneath: Beneath) -> Iterator[tuple[str, os.stat_result]]:
@@ -143,6 +142,33 @@ def blobs(beneath: Beneath) -> Iterator[tuple[str, os.stat_result]]:
         for name, found, is_directory in _entries(beneath, BLOBS + b"/" + above):
             if not is_directory:
                 yield name.decode("ascii", "replace"), found
+
+
+def _directories(beneath: Beneath) -> Iterator[bytes]:
+    """Yield the directories of the paths that have versions, or had some."""
+    for above in _names(beneath, PATHS):
+        for name in _names(beneath, PATHS + b"/" + above):
+            yield b"%b/%b/%b" % (PATHS, above, name)
+
+
+def _forget_paths(beneath: Beneath, keeper: Keeper) -> None:
+    """Remove the directories of paths that have no version any more."""
+    for directory in _directories(beneath):
+        if _is_bare(beneath, directory):
+            with keeper.collecting():  # so that nobody adds one meanwhile
+                if _is_bare(beneath, directory):
+                    _remove_bare(beneath, directory)
+
+
+def _is_bare(beneath: Beneath, directory: bytes) -> bool:
+    return all(name == PATH_FILE for name in _names(beneath, directory))
+
+
+def _remove_bare(beneath: Beneath, directory: bytes) -> None:
+    with contextlib.suppress(FileNotFoundError), beneath.entry(directory) as entry:
+        with contextlib.suppress(FileNotFoundError), beneath.directory(directory) as fd:
+            os.unlink(PATH_FILE, dir_fd=fd)
+        os.rmdir(entry.name, dir_fd=entry.directory)
 
 
 def _expire(beneath: Beneath, before_us: int) -> int:
@@ -176,7 +202,7 @@ def _problem_of(beneath: Beneath, kept: Kept) -> str:
 
 def _path_of(beneath: Beneath, directory: bytes) -> bytes:
     try:
-        fd = beneath.open(directory + b"/path", os.O_RDONLY)
+        fd = beneath.open(directory + b"/" + PATH_FILE, os.O_RDONLY)
     except FileNotFoundError:
         return directory
     with os.fdopen(fd, "rb") as file:

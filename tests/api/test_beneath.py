@@ -16,6 +16,7 @@ from api.beneath.paths import BadPathError, join, split
 from api.beneath.resolve import Resolver
 from api.beneath.root import Beneath
 from api.beneath.staging import OWN, STAGING, Staging
+from tests.watcher.mounting import mounted, privileged
 
 TRIES = 20_000
 _EXCHANGE = 2
@@ -249,13 +250,66 @@ def test_a_file_that_is_given_up_leaves_nothing(root: Path, beneath: Beneath) ->
     assert not (root / "new").exists()
 
 
+LITTER = f"{0:032x}.__tmp__"
+
+
 def test_what_a_killed_server_left_is_swept(root: Path, beneath: Beneath) -> None:
     staging = Staging(beneath)
     assert staging.sweep() == 0
     with staging.new_file(b"f"):
-        (root / os.fsdecode(STAGING) / "left").write_bytes(b"half")
+        (root / os.fsdecode(STAGING) / LITTER).write_bytes(b"half")
     assert staging.sweep() == 1
     assert list((root / os.fsdecode(STAGING)).iterdir()) == []
+
+
+def test_what_another_process_is_writing_is_not_swept(beneath: Beneath) -> None:
+    with Staging(beneath).new_file(b"f") as new:
+        assert Staging(beneath).sweep() == 0
+        new.finish(1)
+        with beneath.entry(b"f") as entry:
+            new.place(entry.directory, entry.name)
+    assert Staging(beneath).sweep() == 0
+
+
+def test_what_is_swept_before_it_is_locked_is_begun_anew(root: Path, beneath: Beneath) -> None:
+    ended = threading.Event()
+
+    def sweep() -> None:
+        while not ended.is_set():
+            Staging(beneath).sweep()
+
+    sweeper = threading.Thread(target=sweep)
+    sweeper.start()
+    try:
+        for number in range(2_000):
+            path = b"%d" % number
+            with Staging(beneath).new_file(path) as new, beneath.entry(path) as entry:
+                new.place(entry.directory, entry.name)
+    finally:
+        ended.set()
+        sweeper.join()
+    assert len(list(root.glob("[0-9]*"))) == 2_000
+
+
+@privileged
+def test_new_files_on_another_filesystem_are_written_and_swept_there(
+    root: Path, beneath: Beneath
+) -> None:
+    point = root / "disk"
+    point.mkdir()
+    with mounted("-t", "tmpfs", "tmpfs", point=point):
+        (point / "d").mkdir()
+        with Staging(beneath).new_file(b"disk/d/new/f") as new:
+            assert [path.name for path in point.iterdir() if path.name != "d"]
+            beneath.make_directories(b"disk/d/new")
+            with beneath.entry(b"disk/d/new/f") as entry:
+                new.place(entry.directory, entry.name)
+        assert (point / "d/new/f").is_file()
+        (point / LITTER).touch()
+        (point / "mine.__tmp__").touch()
+        assert Staging(beneath).sweep() == 1
+        assert sorted(path.name for path in point.iterdir()) == ["d", "mine.__tmp__"]
+    assert Staging(beneath).sweep() == 0
 
 
 def test_no_descriptor_is_left_open(root: Path, beneath: Beneath) -> None:

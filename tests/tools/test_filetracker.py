@@ -11,7 +11,7 @@ from api.beneath.root import Beneath
 from api.beneath.staging import Staging
 from api.filetracker import upkeep
 from api.filetracker.digests import Digests
-from api.filetracker.keep import Keeper, blob_of
+from api.filetracker.keep import Keeper, blob_of, directory_of
 from tools.cli import main
 
 VERSION = 1_700_000_000
@@ -75,6 +75,17 @@ def test_gc_removes_old_versions(kept: Kept, capsys: pytest.CaptureFixture[str])
     assert run("gc", "--keep-days", "30", kept.path) == 0
     assert [each.kept_us for each in kept.keeper.versions(b"a")] == [LATER_US]
     assert capsys.readouterr().out.startswith("1 versions and 0 contents")
+
+
+def test_gc_removes_what_is_left_of_paths_that_have_no_version_any_more(kept: Kept) -> None:
+    kept.keep("a", b"one", kept_us=0)
+    kept.keep("b", b"two", kept_us=LATER_US)
+    assert run("gc", "--keep-days", "30", kept.path) == 0
+    assert sorted((kept.path / ".nasfeed/versions/paths").glob("*/*")) == [
+        kept.path / os.fsdecode(directory_of(b"b"))
+    ]
+    kept.keep("a", b"three", kept_us=LATER_US)
+    assert [each.size for each in kept.keeper.versions(b"a")] == [5]
 
 
 def test_gc_leaves_contents_that_were_used_just_now(kept: Kept) -> None:

@@ -1,11 +1,13 @@
 """Streams over real sockets."""
 
 import re
+import socket
 from collections.abc import Iterator
 
 import pytest
 
 from api.limits import Delivery, Limits
+from api.protocol import GuardedProtocol
 from eventlog.clock import SystemClock
 from tests.api.events import StreamClient, shrink_receiving
 from tests.api.support import LOG_ID, STARTING, MemoryLog, Server, make_app, node_id, serving
@@ -192,6 +194,15 @@ def test_a_client_that_takes_nothing_is_dropped(log: MemoryLog) -> None:
         server.wait_until(lambda: len(server.connections) == 1)
         server.wait_until(lambda: not len(server.connections))
         connection.close()
+
+
+def test_a_client_that_dies_silently_is_given_up_by_the_kernel(log: MemoryLog) -> None:
+    """Heartbeats are too small to fill what waits for it, so no write would ever stall."""
+    with serving(make_app(log), Limits(receive_seconds=7)) as server, StreamClient(server):
+        (connection,) = server.connections
+        assert isinstance(connection, GuardedProtocol)
+        accepted = connection.transport.get_extra_info("socket")
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 7_000
 
 
 def test_a_slow_client_lags_and_costs_one_page(log: MemoryLog) -> None:

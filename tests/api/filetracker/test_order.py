@@ -1,0 +1,88 @@
+"""Bytes are on the disk before they have their name, and the name before the client is told."""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.api.filetracker.tracking import NOON, Tracked, tracked
+
+
+class Calls:
+    """What is asked of the disk, in order; all of it is really done.
+
+    Attributes:
+        made: `sync`, `rename` or `unlink`, each with the inode that it is about: of the file, or
+            for an unlink of the directory.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.made: list[tuple[str, int]] = []
+        self._sync, self._rename, self._unlink = os.fsync, os.rename, os.unlink
+        monkeypatch.setattr(os, "fsync", self.sync)
+        monkeypatch.setattr(os, "rename", self.rename)
+        monkeypatch.setattr(os, "unlink", self.unlink)
+
+    def sync(self, fd: int) -> None:
+        self._sync(fd)
+        self.made.append(("sync", os.fstat(fd).st_ino))
+
+    def rename(
+        self,
+        source: bytes,
+        target: bytes,
+        *,
+        src_dir_fd: int | None = None,
+        dst_dir_fd: int | None = None,
+    ) -> None:
+        inode = os.lstat(source, dir_fd=src_dir_fd).st_ino
+        self._rename(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+        self.made.append(("rename", inode))
+
+    def unlink(self, path: bytes, *, dir_fd: int | None = None) -> None:
+        self._unlink(path, dir_fd=dir_fd)
+        if dir_fd is not None:
+            self.made.append(("unlink", os.fstat(dir_fd).st_ino))
+
+    def at(self, call: str, inode: int) -> int:
+        """Return when something was done for the first time."""
+        return self.made.index((call, inode))
+
+    def last(self, call: str, inode: int) -> int:
+        """Return when something was done for the last time."""
+        return max(when for when, made in enumerate(self.made) if made == (call, inode))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Tracked]:
+    with tracked(tmp_path) as store:
+        yield store
+
+
+@pytest.mark.parametrize("size", [10, 2**20], ids=["small", "large"])
+def test_a_file_is_synced_then_named_then_the_name_is_synced(
+    store: Tracked, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    calls = Calls(monkeypatch)
+    store.put("d/e/a", bytes(size))
+    made = list(calls.made)
+    file = store.path / "d/e/a"
+    assert stat.S_ISREG(file.stat().st_mode)
+    inode, above = file.stat().st_ino, file.parent.stat().st_ino
+    assert calls.at("sync", inode) < calls.at("rename", inode) < calls.last("sync", above)
+    # So are the directories that were made for it.
+    assert ("sync", file.parent.parent.stat().st_ino) in made
+    assert ("sync", store.path.stat().st_ino) in made
+
+
+def test_a_removal_is_synced_before_the_client_is_told(
+    store: Tracked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put("d/a")
+    store.put("d/b")
+    calls = Calls(monkeypatch)
+    assert store.delete("d/a", NOON).status == 200
+    above = (store.path / "d").stat().st_ino
+    assert calls.at("unlink", above) < calls.last("sync", above)

@@ -214,6 +214,8 @@ class Feed:
             limit: how many changes there are in an answer unless the client says.
             cursor: one that wins over that in the query string.
         """
+        if self._pages.is_closed:
+            return self._stopping()
         if not self._ready and (refusal := self._not_ready()):
             return refusal
         try:
@@ -268,6 +270,16 @@ class Feed:
         below = page if page.numbers else None
         is_empty = not (page.rows or page.numbers)
         return Reading(Answer(body), page.cursor, page.has_more, is_empty, page.since, below)
+
+    def _stopping(self) -> Answer:
+        """Return what is answered to a request that comes while the server stops."""
+        return problem(
+            503,
+            "stopping",
+            "the server stops; ask again when it is back",
+            (("retry-after", RETRY_SECONDS),),
+            self._log.log_id,
+        )
 
     def busy(self) -> Answer:
         """Return what is answered to those who find no place to wait."""

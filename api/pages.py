@@ -52,6 +52,9 @@ class Pages:
     Args:
         read: reads and encodes a page; called in a thread.
         head: the last position of the log. While it is the same, a page is too.
+
+    Attributes:
+        is_closed: whether the threads were told to end.
     """
 
     def __init__(self, read: Callable[[ChangesQuery], Reading], head: Callable[[], int]) -> None:
@@ -61,11 +64,11 @@ class Pages:
         self._busy = 0
         self._ahead: _Ahead | None = None
         self._forgetting: asyncio.TimerHandle | None = None
-        self._is_closed = False
+        self.is_closed = False
 
     def close(self) -> None:
         """Let the threads end."""
-        self._ahead, self._is_closed = None, True
+        self._ahead, self.is_closed = None, True
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def page(self, asked: ChangesQuery) -> Reading:
@@ -89,7 +92,7 @@ class Pages:
 
     def _read_ahead(self, asked: ChangesQuery) -> None:
         """Begin to read a page, unless another is being read."""
-        if self._busy or self._is_closed:
+        if self._busy or self.is_closed:
             return
         ahead = _Ahead(asked, self._head(), self.submit(asked))
         self._ahead = ahead

@@ -1,11 +1,15 @@
 """The feed's answers over HTTP."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from api.answers import Answer
+from api.feed import Feed
+from api.status import Readiness
 from eventlog.epochs import Gap
 from eventlog.events import Reason, Removed
 from tests.api.support import (
@@ -314,3 +318,14 @@ def test_state_of_a_node_survives_json(server: Server, log: MemoryLog) -> None:
     assert state(b'"\\\n').name.decode() == json.loads(
         server.ask("/api/v1/changes").body
     )["changes"][0]["node"]["name"]  # fmt: skip
+
+
+def test_a_request_that_comes_while_the_server_stops_is_told_to_come_again() -> None:
+    log = MemoryLog()
+    feed = Feed(log, lambda: Readiness(ready=True))
+    feed.close()
+    answer = asyncio.run(feed.changes(b"cursor=0"))
+    assert isinstance(answer, Answer)
+    assert answer.status == 503
+    assert json.loads(answer.body)["error"] == "stopping"
+    assert ("retry-after", "2") in answer.headers

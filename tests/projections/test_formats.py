@@ -5,6 +5,8 @@ Each file in `golden/` was written once, by the first version of its format. Non
 
 import asyncio
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import apsw
@@ -92,7 +94,7 @@ def test_a_newer_format_is_refused_by_every_command_in_one_line(
     copy = str(database.with_name("copy"))
     for name, *words in (
         *(["dump"], ["check"], ["replay"], ["tree"], ["snapshot"], ["compact"]),
-        *(["backup", copy], ["serve", str(database.parent)]),
+        ["backup", copy],
     ):
         assert cli.main([name, *words, "--db", str(database)]) == 1, name
         err = capsys.readouterr().err
@@ -100,6 +102,20 @@ def test_a_newer_format_is_refused_by_every_command_in_one_line(
         assert "use a newer nasfeed" in err
         assert err.count("\n") == 1
     assert database.read_bytes() == before
+
+
+def test_a_newer_format_is_not_served(database: Path, number: int) -> None:
+    assert number
+    connection = apsw.Connection(str(database))
+    connection.pragma("user_version", FORMAT + 1)
+    connection.close()
+    words = ["serve", str(database.parent), "--port", "0", "--db", str(database)]
+    ended = subprocess.run(
+        [sys.executable, "-m", "tools", *words], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 1
+    assert f"format {FORMAT + 1} is not known here" in ended.stderr
+    assert ended.stderr.count("\n") == 1
 
 
 def test_a_snapshot_of_it_opens_restores_and_begins_a_replay(

@@ -61,6 +61,7 @@ class RootStatus(msgspec.Struct, frozen=True, kw_only=True):
         overflows: how often the kernel dropped hints.
         rescans: how many whole comparisons were made.
         repairs: how many differences comparisons found that no hint had told of.
+        withheld: nodes found missing that are kept until `nasfeed confirm-removal`.
     """
 
     name: str
@@ -77,6 +78,7 @@ class RootStatus(msgspec.Struct, frozen=True, kw_only=True):
     overflows: int = 0
     rescans: int = 0
     repairs: int = 0
+    withheld: int = 0
 
 
 class MetadataStatus(msgspec.Struct, frozen=True, kw_only=True):

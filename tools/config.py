@@ -60,6 +60,7 @@ class Config(msgspec.Struct, frozen=True):
         metadata_workers: processes that read files; at least 1.
         skip_initial_hash: leave `hash` empty for what the first scan finds.
         backend: which backend to watch with, or `auto`.
+        removal_percent: of a large root, that one comparison may remove without asking.
         startup: what a restart answers until its scan is done.
         token: bearer token that every request must carry, or None.
         hosts: host names that are accepted beside the machine's own.
@@ -85,6 +86,7 @@ class Config(msgspec.Struct, frozen=True):
     metadata_workers: int = 1
     skip_initial_hash: bool = False
     backend: BackendName = "auto"
+    removal_percent: float = 50
     startup: Startup = "serve"
     token: str | None = None
     hosts: tuple[str, ...] = ()
@@ -204,6 +206,7 @@ def serve_config(arguments: argparse.Namespace) -> Config:
         metadata_workers=workers,
         skip_initial_hash=written.skip_initial_hash,
         backend=arguments.backend or written.watcher.backend,
+        removal_percent=written.watcher.removal_percent,
         startup=written.startup,
         token=api.token or environment_token(),
         hosts=api.hosts,

@@ -21,6 +21,7 @@ Versions = Annotated[int, msgspec.Meta(ge=0)]
 Amount = Annotated[int, msgspec.Meta(ge=0)]
 Count = Annotated[int, msgspec.Meta(gt=0)]
 Days = Annotated[float, msgspec.Meta(ge=0, le=36_500)]
+Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
 Hours = Annotated[float, msgspec.Meta(ge=0)]
 
 _WORDS = {
@@ -44,9 +45,12 @@ class WatcherSection(Section, frozen=True):
 
     Attributes:
         backend: which kernel interface, or `auto`.
+        removal_percent: of a root of over 1,000 nodes, that one comparison may find missing and
+            remove without `nasfeed confirm-removal`; 100: all.
     """
 
     backend: BackendName = "auto"
+    removal_percent: Percent = 50
 
 
 class ApiSection(Section, frozen=True):

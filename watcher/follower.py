@@ -14,6 +14,7 @@ from watcher.backend import Hints, Place, Sign
 from watcher.observation import Observation, unchanged
 from watcher.reconcile import Gone
 from watcher.recorder import Recorded
+from watcher.removals import Withheld, withhold
 from watcher.scan import Scan, Tools
 from watcher.settle import Settling
 from watcher.widen import Batch
@@ -72,6 +73,7 @@ class Follower:
         self.unmounted: frozenset[int] = frozenset()
         self.root_hinted = False
         self.rescan_reason = ""
+        self.withheld = Withheld()
         self._tools = tools
         self._settling = settling
         self._clock = clock
@@ -312,12 +314,21 @@ class Follower:
         missing = self._still_missing(scan.gone)
         if missing:
             self._check()
+            missing = self._withhold(missing, scan)
             self._bury(missing)
+        else:
+            self.withheld = Withheld()
         scan.counts.events += len(missing)
         self.unmounted = scan.unmounted
         self.scan = None
         self._search(scan.lost)
         return scan
+
+    def _withhold(self, missing: list[Gone], scan: Scan) -> list[Gone]:
+        """Return what to remove: nothing when it is too much to be believed without asking."""
+        tools, percent = self._tools, 100.0 if scan.accept else self._tools.removal_percent
+        self.withheld = withhold(tools.tree, self._root, missing, percent)
+        return [] if self.withheld.missing else missing
 
     def _search(self, numbers: Iterable[int]) -> None:
         now = self._clock.monotonic()

@@ -20,6 +20,7 @@ from watcher.deeds import Act, Deeds
 from watcher.follower import Follower
 from watcher.performer import Performer
 from watcher.recorder import Recorder
+from watcher.removals import Withheld
 from watcher.root import Root, RootAbsentError, open_root
 from watcher.rounds import CHECK_SECONDS, Rounds
 from watcher.scan import Scan
@@ -347,12 +348,16 @@ class Observer:
                 session.path_of(min(follower.unmounted)),
                 self.root.name,
             )
+        withheld = self._withheld_text(follower.withheld)
+        if withheld and not self._status.withheld:
+            _log.warning("root %s: %s", self.root.name, withheld)
         self._set(
             watches=session.backend.watches(),
             hints=follower.hints,
             walking=follower.walking,
             unmounted=len(follower.unmounted),
-            warning=session.warning,
+            withheld=follower.withheld.missing,
+            warning="; ".join(filter(None, [session.warning, withheld])),
             backend_reason=session.reason,
         )
         if scan is not None:
@@ -362,6 +367,14 @@ class Observer:
                 directories=scan.counts.directories,
                 scan_seconds=rounds.running(),
             )
+
+    def _withheld_text(self, withheld: Withheld) -> str:
+        if not withheld.missing:
+            return ""
+        return (
+            f"{withheld.missing} of {withheld.nodes} nodes are missing, and are kept until they "
+            f"are there again, or you run: nasfeed confirm-removal {self.root.name}"
+        )
 
 
 def detach_missing(log: Log, roots: Iterable[Root]) -> list[str]:

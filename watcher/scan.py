@@ -67,6 +67,7 @@ class Tools(NamedTuple):
     unwatched: Callable[[str], None]
     aftermath: Callable[[Recorded], None]
     elsewhere: Callable[[Place], None]
+    removal_percent: float
 
 
 class Scan:
@@ -87,7 +88,7 @@ class Scan:
         self._start = start
         self._tools = tools
         self._newcomers = Newcomers(tools.recorder, DISK) if fresh else None
-        self._accept = accept
+        self.accept = accept
         self.lost: list[int] = []
         self._first = True
         self._stack: list[_Todo] = []
@@ -152,7 +153,7 @@ class Scan:
         self._tools.widener.widen(self._batch)
         batch, self._batch = list(self._batch.values()), {}
         paths, self._paths = self._paths, {}
-        recorded = self._tools.recorder.record(batch, DISK, accept=self._accept)
+        recorded = self._tools.recorder.record(batch, DISK, accept=self.accept)
         self.counts.events += recorded.events
         self.unmounted |= recorded.unmounted
         self._tools.aftermath(recorded)

@@ -40,6 +40,7 @@ class Settings(NamedTuple):
         polling_seconds: between comparisons where others may write unnoticed, as on a network
             filesystem.
         directories_max: descriptors of directories kept open.
+        removal_percent: of a large root, that one comparison may remove without asking.
         elsewhere: has a place below another root looked at.
         others_walk: whether another root is being walked, in which something may turn up that is
             missing here.
@@ -52,6 +53,7 @@ class Settings(NamedTuple):
     polling_seconds: float
     directories_max: int
     choose: Callable[[int], Choice]
+    removal_percent: float
     elsewhere: Callable[[Place], None]
     others_walk: Callable[[], bool]
 
@@ -141,6 +143,7 @@ class Session:
             unwatched=self._unwatched,
             aftermath=self._aftermath,
             elsewhere=settings.elsewhere,
+            removal_percent=settings.removal_percent,
         )
 
     @property

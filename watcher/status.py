@@ -27,6 +27,8 @@ class RootStatus(msgspec.Struct, frozen=True):
         repairs: events that a scan after the first one made: what no hint had told yet.
         unreadable: directories that the last scan could not list.
         unmounted: directories below which nothing is touched until their filesystem is back.
+        withheld: nodes that a comparison found missing, and that are kept until someone confirms
+            their removal.
         warning: what the operator should do something about, else "".
     """
 
@@ -50,6 +52,7 @@ class RootStatus(msgspec.Struct, frozen=True):
     repairs: int = 0
     unreadable: int = 0
     unmounted: int = 0
+    withheld: int = 0
     warning: str = ""
 
 

@@ -61,6 +61,7 @@ class Rig:
             limited_rescan_seconds=30.0,
             polling_seconds=10.0,
             directories_max=256,
+            removal_percent=50.0,
             choose=lambda _fd: Choice(self.backend, "the test says so"),
             elsewhere=self.elsewhere.append,
             others_walk=lambda: self.others_walk,

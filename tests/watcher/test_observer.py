@@ -36,6 +36,7 @@ class Bench:
             limited_rescan_seconds=3600.0,
             polling_seconds=3600.0,
             directories_max=256,
+            removal_percent=50.0,
             choose=self._choose,
             elsewhere=lambda _place: None,
             others_walk=lambda: False,

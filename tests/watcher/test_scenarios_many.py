@@ -13,7 +13,9 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(params=BACKENDS)
 def nas(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Nas]:
-    with running(tmp_path, "root", backend=request.param, skip_initial_hash=True) as nas:
+    with running(
+        tmp_path, "root", skip_initial_hash=True, backend=request.param, removal_percent=100.0
+    ) as nas:
         yield nas
 
 

@@ -100,10 +100,10 @@ class System:
             Names of roots that the configuration no longer has: they were removed.
         """
         removed = detach_missing(self.log, [observer.root for observer in self.observers])
+        if self._initial is not None:  # asked before an observer can answer it, and start it, too
+            self.describer.start()
         for observer in self.observers:
             observer.start()
-        if self._initial is not None:
-            self.describer.start()
         self.upkeep.start()
         return removed
 

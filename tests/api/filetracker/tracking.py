@@ -4,7 +4,7 @@ import contextlib
 import gzip
 import hashlib
 import http.client
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from email.utils import formatdate, mktime_tz, parsedate_tz
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,23 +44,27 @@ class Reply(NamedTuple):
         return self.fields["x-exception"]
 
 
-class Tracked:
-    """A store that is served."""
+class Asking:
+    """A store that answers requests.
 
-    def __init__(self, nas: Nas, server: Server) -> None:
-        self.nas = nas
-        self.server = server
-        self.path = nas.roots[ROOT]
+    Args:
+        port: where; asked for each request.
+        path: directory of its files.
+    """
+
+    def __init__(self, port: Callable[[], int], path: Path) -> None:
+        self.port = port
+        self.path = path
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server.port}"
+        return f"http://127.0.0.1:{self.port()}"
 
     def ask(
         self, method: str, target: str, body: bytes | Iterator[bytes] | None = None, **fields: Field
     ) -> Reply:
         """Make a request on a connection of its own; underscores in names of fields are hyphens."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port(), timeout=60)
         named = {name.replace("_", "-"): value for name, value in fields.items()}
         with contextlib.closing(connection):
             connection.request(method, target, body, named)
@@ -106,6 +110,15 @@ class Tracked:
         """Return how many files are being written, or were left behind."""
         directory = self.path / ".nasfeed" / "staging"
         return sum(1 for _ in directory.iterdir()) if directory.exists() else 0
+
+
+class Tracked(Asking):
+    """A store that is served by this process."""
+
+    def __init__(self, nas: Nas, server: Server) -> None:
+        super().__init__(lambda: server.port, nas.roots[ROOT])
+        self.nas = nas
+        self.server = server
 
 
 def modified(version: int) -> str:

@@ -21,7 +21,7 @@ import stat
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from api.beneath.root import Beneath
+from api.beneath.root import Beneath, Entry
 from api.beneath.staging import OWN, Staging
 from api.filetracker.digests import Digests
 
@@ -90,7 +90,7 @@ class Keeper:
         self._staging = staging
         self._digests = digests
         self._keep_max = keep_max
-        self._can_link = True
+        self._linkless: set[int] = set()  # filesystems from which nothing can be linked
 
     def prepare(self, path: bytes) -> None:
         """Do what takes long about the file at a path, before it loses its place.
@@ -106,7 +106,7 @@ class Keeper:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
                 return
             digest = self._digests.read(fd)
-            if os.fstat(fd).st_nlink > 1 or not self._can_link:
+            if self._must_copy(os.fstat(fd)):
                 self._copy(fd, digest)
         finally:
             os.close(fd)
@@ -171,21 +171,30 @@ class Keeper:
             try:
                 os.utime(there.name, dir_fd=there.directory, follow_symlinks=False)
             except FileNotFoundError:
-                if found.st_nlink > 1 or not self._can_link:
+                if self._must_copy(found):
                     raise ChangedError from None  # to be copied first
             else:
                 return False  # and those who collect see that it is used again
             with self._beneath.entry(path) as here:
-                self._link(here.directory, here.name, there.directory, there.name)
+                self._link(here, there, found.st_dev)
         return True
 
-    def _link(self, source: int, name: bytes, target: int, blob: bytes) -> None:
+    def _must_copy(self, found: os.stat_result) -> bool:
+        return found.st_nlink > 1 or found.st_dev in self._linkless
+
+    def _link(self, here: Entry, there: Entry, device: int) -> None:
         try:
-            os.link(name, blob, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+            os.link(
+                here.name,
+                there.name,
+                src_dir_fd=here.directory,
+                dst_dir_fd=there.directory,
+                follow_symlinks=False,
+            )
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
-            self._can_link = False
+            self._linkless.add(device)
             raise ChangedError from error  # to be copied first
 
     def _note(self, path: bytes, kept: Kept) -> None:

@@ -37,6 +37,7 @@ _BY_ERRNO: Final[Mapping[int, tuple[int, str]]] = {
     errno.EILSEQ: (400, "the filesystem does not take this name"),
     errno.EACCES: (403, "the server may not do that there"),
     errno.EPERM: (403, "the server may not do that there"),
+    errno.EXDEV: (409, "a directory of the same disk is mounted here; nothing can be stored in it"),
     errno.EROFS: (403, "the disk is read-only"),
     errno.EFBIG: (413, "the filesystem takes no file this large"),
     errno.ENOSPC: (507, "the disk is full"),

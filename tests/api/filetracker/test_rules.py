@@ -14,6 +14,7 @@ import pytest
 
 from eventlog.events import Removed
 from tests.api.filetracker.tracking import DAY, NOON, Tracked, modified, tracked
+from tests.watcher.mounting import mounted, privileged
 from tests.watcher.nas import write
 
 
@@ -460,3 +461,34 @@ def test_a_file_that_shrinks_while_it_is_sent_is_cut_not_padded(store: Tracked) 
         while piece := connection.recv(2**20):
             received += len(piece)
     assert received <= 2**22
+
+
+@privileged
+def test_what_is_mounted_below_from_another_disk_is_stored_to(store: Tracked) -> None:
+    point = store.path / "disk"
+    point.mkdir()
+    with mounted("-t", "tmpfs", "tmpfs", point=point):
+        store.nas.see(store.path)
+        assert store.put("disk/d/a", b"one").status == 200
+        assert store.put("disk/d/a", b"two", NOON + 1).status == 200
+        assert store.get("disk/d/a").body == b"two"
+        assert store.ask("GET", f"/files/disk/d/a?version={NOON}").body == b"one"
+        # Elsewhere contents are linked as before, not copied.
+        store.put("a", b"content of its own")
+        inode = (store.path / "a").stat().st_ino
+        store.put("a", b"second", NOON + 1)
+        kept = (store.path / ".nasfeed/versions/blobs").glob("*/*")
+        assert inode in {path.stat().st_ino for path in kept}
+
+
+@privileged
+def test_a_directory_that_is_mounted_from_the_same_disk_is_refused(
+    store: Tracked, tmp_path: Path
+) -> None:
+    point = store.path / "bound"
+    point.mkdir()
+    with mounted("--bind", tmp_path, point=point):
+        store.nas.see(store.path)
+        reply = store.put("bound/a", b"one")
+        assert (reply.status, "mounted" in reply.reason) == (409, True)
+        assert not list(tmp_path.iterdir())

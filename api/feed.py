@@ -313,7 +313,8 @@ class Feed:
             return None
         body = NotReady(
             error="starting",
-            detail="the first scan of the roots is not complete yet",
+            detail="the first scan of the roots is not complete yet"
+            + (f"; waiting for {readiness.waiting_for}" if readiness.waiting_for else ""),
             log_id=self._log.log_id,
             progress=readiness.progress,
         )

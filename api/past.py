@@ -143,9 +143,9 @@ class PastFace:
             return self._refuse(500, "snapshot_damaged", "the snapshot of that time is damaged")
 
     def _cursor(self, past: Past, time_us: int) -> Answer:
-        position = past.last_before(time_us)
-        if 0 < position < self._log.floor():
-            raise UncoveredError(Why.FORGOTTEN, past.coverage)
+        position, floor = past.cursor_before(time_us), self._log.floor()
+        if 0 < position < floor:
+            raise UncoveredError(Why.FORGOTTEN, past.beginning_at(floor))
         return Answer(to_json(Cursor(position, self._log.log_id)))
 
     def _node(self, tree: PastTree, node_id: str) -> Answer:

@@ -126,7 +126,8 @@ class PastAnswers:
     def not_covered(self, error: UncoveredError) -> NotCovered:
         """Return the refusal of a position that is not known, with what can be asked instead."""
         earliest, earliest_us, head = error.coverage
-        since = iso_time(earliest_us * 1000) if earliest_us else ""
+        # What was so before a time is shown: so it must be one that is later than that event.
+        since = iso_time((earliest_us + 1) * 1000) if earliest_us else ""
         return NotCovered(
             error=error.why.value,
             detail=_DETAILS[error.why].format(head=head, earliest=earliest, since=since),

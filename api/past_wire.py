@@ -129,7 +129,7 @@ class NotCovered(msgspec.Struct):
         error: before_history, position_ahead, or position_lost by a restore.
         detail: a line for people.
         earliest: the first position that can be asked for.
-        earliest_time: when that was; "" when it is the beginning.
+        earliest_time: the first time that can be asked for; "" when it is the beginning.
         head: the last position.
     """
 

@@ -36,10 +36,12 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         ready: it has; from then on the feed answers, also after a restart.
+        waiting_for: what must come first, one line; "" when it is ready.
         progress: of the first scan, all roots together.
     """
 
     ready: bool
+    waiting_for: str = ""
     progress: Progress = Progress()
 
 

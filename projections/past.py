@@ -6,7 +6,7 @@ the snapshots: the newest one that is not later than what is asked for is shown 
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -132,13 +132,26 @@ class Past:
             UncoveredError: nothing is known of it.
             LogError: the snapshots cannot be read.
         """
-        position = self.last_before(time_us)
-        if position < self.coverage.earliest and self._is_last_merged(position):
-            position = self.coverage.earliest
-        if position >= self.coverage.earliest:
-            return self._in_log(position)
+        with suppress(UncoveredError):
+            return self._in_log(self.cursor_before(time_us))
         # What was appended between the snapshot and then may have been merged: never exact.
         return self._in_snapshot(lambda header: header.newest_us < time_us, lambda _: False)
+
+    def cursor_before(self, time_us: int) -> int:
+        """Return the last position before a time, also of what is no longer there.
+
+        Args:
+            time_us: microseconds since 1970 UTC.
+
+        Raises:
+            UncoveredError: later ones may have been dropped.
+        """
+        position = self.last_before(time_us)
+        if position >= self.coverage.earliest:
+            return position
+        if self._is_last_merged(position):
+            return self.coverage.earliest
+        raise UncoveredError(Why.FORGOTTEN, self.coverage)
 
     def last_before(self, time_us: int) -> int:
         """Return the last position that was appended before a time, of those that are still there.
@@ -220,7 +233,10 @@ class Past:
         node is left. A squash leaves nothing up to the `floor`.
         """
         merged = fetch(self._connection, FACT, (MERGED,))
-        earliest = max(int(merged[0][0]) if merged else 0, self._line.floor)
+        return self.beginning_at(max(int(merged[0][0]) if merged else 0, self._line.floor))
+
+    def beginning_at(self, earliest: int) -> Coverage:
+        """Return a coverage that begins at a position."""
         times = fetch(self._connection, TIME, (earliest,)) if earliest else []
         return Coverage(earliest, times[0][0] if times else 0, self._line.head)
 

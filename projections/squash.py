@@ -143,6 +143,16 @@ class _Work:
     def all(self, report: Report) -> None:
         if self._pace.is_stopped:
             return
+        asked = self._log.head
+        floor = self._raise_floor(report)
+        if floor < asked:  # that was what another squash had left to be done
+            self._raise_floor(report)
+        self.drop_old()
+        if not self._pace.is_stopped:
+            self._compact()
+
+    def _raise_floor(self, report: Report) -> int:
+        """Bring a squash to its floor, one that was begun before if there is one."""
         floor = self._pace.run(_begin)
         self._compactor.options.before(floor)
         while not self._pace.is_stopped:
@@ -151,9 +161,7 @@ class _Work:
                 # After a restore what is honoured begins higher, see `eventlog.epochs`.
                 self._log.floor = max(self._log.floor, floor)
                 break
-        self.drop_old()
-        if not self._pace.is_stopped:
-            self._compact()
+        return floor
 
     def drop_old(self) -> None:
         """Drop all events and tombstones up to the floor."""

@@ -126,6 +126,7 @@ class System:
         states = [observer.status for observer in self.observers]
         return Readiness(
             ready=self._ready,
+            waiting_for="" if self._ready else self._waiting_for(),
             progress=Progress(
                 entries=sum(s.entries for s in states),
                 directories=sum(s.directories for s in states),
@@ -142,12 +143,18 @@ class System:
     def health(self) -> Health:
         """Say how the server is, for probes; from memory."""
         states = [observer.status for observer in self.observers]
-        entries = sum(s.entries for s in states)
         return Health(
             failure=str(self.log.failure or ""),
-            waiting_for="" if self._ready else f"a scan of the roots, at {entries} entries",
+            waiting_for="" if self._ready else self._waiting_for(),
             offline=[s.name for s in states if s.state == RootState.OFFLINE],
         )
+
+    def _waiting_for(self) -> str:
+        states = [observer.status for observer in self.observers]
+        absent = [s for s in states if s.state == RootState.OFFLINE]
+        if absent:
+            return f"root {absent[0].name}: {absent[0].reason}; or take it out of the configuration"
+        return f"a scan of the roots, at {sum(s.entries for s in states)} entries"
 
     def count_unhashed(self) -> int:
         """Return how many files have no hash because it was skipped or failed."""
@@ -234,7 +241,10 @@ class System:
             states = [observer.status for observer in self.observers]
             if self._ready and self._initial is not None:
                 return
-            if any(not s.scans and s.state != "offline" for s in states):
+            # A new log knows nothing of an absent root. To serve it as empty would be a lie, of
+            # which clients that come from a log that was lost would remove all that they have.
+            absent_counts = self._initial is None
+            if any(not s.scans and (absent_counts or s.state != "offline") for s in states):
                 return
             if self._initial is None:
                 self._initial = str(self.log.head)

@@ -398,12 +398,17 @@ def test_below_what_is_left_the_earliest_is_named(tmp_path: Path) -> None:
             assert answer.status == 410
             assert answer.json == {
                 "error": "before_history",
-                "detail": "what can be shown begins at position 5 (2026-03-08T12:00:00+00:00)",
+                "detail": "what can be shown begins at position 5"
+                " (2026-03-08T12:00:00.000001+00:00)",
                 "log_id": log.log_id,
                 "earliest": 5,
-                "earliest_time": "2026-03-08T12:00:00+00:00",
+                "earliest_time": "2026-03-08T12:00:00.000001+00:00",
                 "head": 11,
             }
+            following = answer.json["earliest_time"].replace("+", "%2B")
+            assert server.ask(asking.url(1, f"/children?at={following}")).status == 200
+            assert server.ask(f"/api/v1/cursor?at={following}").json["cursor"] == 5
+        assert server.ask(f"/api/v1/cursor?at={iso(4)}").status == 410
         assert asking.names(1, 5) == ["new"]
         assert asking.node(2, "/history")["earliest"] == 5
         assert "from_path" not in asking.node(2, "/history")["events"][1]
@@ -453,7 +458,7 @@ def test_below_what_is_left_the_snapshot_before_is_shown(merged: tuple[Log, Snap
         assert (answer["node"]["id"], answer["position"]) == (asking.id(3), 7)
         refused = server.ask(asking.url(1, "?at=3"))
         assert (refused.status, refused.json["earliest"]) == (410, 4)
-        assert refused.json["earliest_time"] == "2026-03-07T12:00:00+00:00"
+        assert refused.json["earliest_time"] == "2026-03-07T12:00:00.000001+00:00"
 
 
 def test_a_snapshot_that_is_damaged_is_said_and_harms_nothing_else(

@@ -105,6 +105,18 @@ def fill(log: Log) -> None:
     log.append([modified(log, node) for node in range(3, 62, 3)])
 
 
+def test_what_is_asked_is_done_also_after_another_was_ended_before_its_time(tmp_path: Path) -> None:
+    with sound_log(tmp_path / "log.db", FakeClock()) as log:
+        log.append([created(root_state()), *files(3)])
+        log.call(lambda tx: tx.set_meta("squash", str(tx.position)))
+        log.append([removed(log, 2), *files(2, "later")])
+        head = log.head
+        done = run(log)
+        assert (done.complete, log.floor >= head, done.nodes >= 5) == (True, True, True)
+        with closing(open_reader(log.path)) as reader:
+            assert count_tombstones(reader) == 0
+
+
 def removed(log: Log, node: int) -> Draft:
     state = state_of(log, node)
     return Draft(node, Removed("", Reason.DELETED, state.parent, state.name, state.mode))

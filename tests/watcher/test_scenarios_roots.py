@@ -41,9 +41,13 @@ def test_a_root_that_is_not_there_yet_is_waited_for(tmp_path: Path, backend: str
     try:
         wait_offline(nas)
         assert "No such file" in nas.statuses()[0].reason
+        waiting = nas.system.readiness()
+        assert not waiting.ready, "an absent disk was served as an empty one"
+        assert "root root: cannot be opened: No such file" in waiting.waiting_for
         write(tmp_path / "root" / "file")
         wait_online(nas)
         nas.see()
+        assert nas.system.readiness().ready
     finally:
         nas.stop()
 

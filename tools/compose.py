@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+from collections.abc import Iterable
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,7 +35,7 @@ from tools.watching import Watching
 from watcher import status as watcher_status
 from watcher.backend import Place
 from watcher.choose import choose
-from watcher.describer import Describer
+from watcher.describer import Describer, Roots
 from watcher.directories import directories_max
 from watcher.excludes import Excludes
 from watcher.inotify import watch_limit
@@ -76,6 +77,7 @@ class System:
         self._config = config
         self._clock = clock
         self._lock = threading.Lock()
+        self._absent: set[str] = set()
         self._initial = self.log.call(lambda tx: tx.meta(READY_KEY))
         self._ready = self._initial is not None and config.startup == "serve"
         self._counted: tuple[float, int, dict[int, int]] = (0.0, -1, {})
@@ -86,7 +88,7 @@ class System:
             lambda: ProbePool(config.metadata_workers, clock=clock),
             self._is_being_written,
             self._hashed_after,
-            self._suspect,
+            Roots(self._suspect, self._is_followed),
             clock,
         )
         before = self.snapshots.before_compaction
@@ -239,6 +241,7 @@ class System:
         """Note, on an observer's thread, that a scan ended or a root went away."""
         with self._lock:
             states = [observer.status for observer in self.observers]
+            self._note_absent(states)
             if self._ready and self._initial is not None:
                 return
             # A new log knows nothing of an absent root. To serve it as empty would be a lie, of
@@ -253,6 +256,17 @@ class System:
                 self.describer.start()
             self._ready = True
         self.describer.put_aside_backlog()
+
+    def _note_absent(self, states: Iterable[watcher_status.RootStatus]) -> None:
+        """Have what could not be read tried again when a root has returned."""
+        absent = {state.name for state in states if state.state == "offline"}
+        returned, self._absent = self._absent - absent, absent
+        if returned:
+            self.describer.retry_failed()
+
+    def _is_followed(self, root: int) -> bool:
+        states = [observer.status for observer in self.observers]
+        return any(state.number == root and state.state != "offline" for state in states)
 
     def _is_being_written(self, place: Place) -> bool:
         now = self._clock.monotonic()

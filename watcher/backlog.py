@@ -52,6 +52,11 @@ class Backlog:
         self._rehash = {Content.SKIPPED: 0, Content.FAILED: 0}
         self._drained = False
 
+    def retry_failed(self) -> None:
+        """Hand out what has failed, too."""
+        self._rehash[Content.FAILED] = 0
+        self._drained = False
+
     def next(self, tree: Tree, limit: int, now: float) -> list[Node]:
         """Return nodes to describe, the most urgent kind first.
 

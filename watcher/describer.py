@@ -8,6 +8,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import msgspec
 
@@ -19,6 +20,7 @@ from eventlog.log import Draft, Log, Transaction
 from projections.tree import Node, Tree
 from watcher.backend import Place
 from watcher.backlog import Backlog, Tally
+from watcher.doubts import Doubts
 from watcher.metadata.pool import ProbePool
 from watcher.metadata.task import Outcome, Status, Task
 
@@ -60,6 +62,19 @@ class DescriberStatus(msgspec.Struct, frozen=True):
     problem: str = ""
 
 
+class Roots(NamedTuple):
+    """Who follows the roots.
+
+    Attributes:
+        suspect: told the root's number and the place of a file that is not what was recorded, or
+            cannot be read.
+        is_followed: whether the root of a number is there.
+    """
+
+    suspect: Callable[[int, Place], None]
+    is_followed: Callable[[int], bool]
+
+
 class Describer:
     """Describes files in a thread of its own.
 
@@ -69,7 +84,7 @@ class Describer:
         being_written: whether a writer seems to have the file at a place open.
         hashed_after: only files whose last event is after this position are hashed; None: not
             known yet, so none is. Asked each time.
-        suspect: told the root's number and the place of a file that is not what was recorded.
+        roots: who follows the roots.
         clock: time.
     """
 
@@ -79,17 +94,19 @@ class Describer:
         pool: Callable[[], ProbePool],
         being_written: Callable[[Place], bool],
         hashed_after: Callable[[], int | None],
-        suspect: Callable[[int, Place], None],
+        roots: Roots,
         clock: Clock,
     ) -> None:
         self._log = log
         self._make_pool = pool
         self._being_written = being_written
         self._hashed_after = hashed_after
-        self._suspect = suspect
+        self._suspect = roots.suspect
+        self._doubts = Doubts(roots.is_followed)
         self._clock = clock
         self._stopping = threading.Event()
         self._rehash_asked = threading.Event()
+        self._retry_asked = threading.Event()
         self._split_asked = threading.Event()
         self._pool: ProbePool | None = None
         self._backlog = Backlog(log.head)
@@ -129,6 +146,11 @@ class Describer:
         self._rehash_asked.set()
         self._wake()
 
+    def retry_failed(self) -> None:
+        """Have the files read again that failed: their disk has returned."""
+        self._retry_asked.set()
+        self._wake()
+
     @property
     def idle(self) -> bool:
         """Whether nothing is left to be done, as far as is known."""
@@ -157,11 +179,16 @@ class Describer:
         if self._rehash_asked.is_set():
             self._backlog.rehash()
             self._rehash_asked.clear()  # after: until then it counts as work to be done
+        if self._retry_asked.is_set():
+            self._retry_asked.clear()
+            self._backlog.retry_failed()
         if self._split_asked.is_set():
             self._split_asked.clear()
             self._backlog.split_at(self._log.head)
         self._plan(pool, tree)
-        outcomes = self._gather(pool)
+        outcomes, doubted = self._doubts.sort(self._gather(pool), tree)
+        self._report_changed(doubted, tree)
+        self._finish(doubted, settled=False)
         try:
             problem = ""
             self._append(outcomes)
@@ -226,7 +253,9 @@ class Describer:
 
     def _report_changed(self, outcomes: Iterable[Outcome], tree: Tree) -> None:
         for outcome in outcomes:
-            if outcome.status == Status.CHANGED and (node := tree.node(outcome.number)):
+            if outcome.status in (Status.CHANGED, Status.UNREADABLE) and (
+                node := tree.node(outcome.number)
+            ):
                 self._suspect(tree.ancestors(node.number)[0], _place(node))
 
     def _finish(self, outcomes: Iterable[Outcome], *, settled: bool) -> None:
@@ -268,9 +297,9 @@ def describe(transaction: Transaction, outcomes: Iterable[Outcome]) -> list[tupl
         node = tree.node(outcome.number)
         if node is None or not _is_of(outcome, node.state):
             continue
-        drafts.append(
-            Draft(node.number, Described(DISK, _after(node.state, outcome), outcome.problem))
-        )
+        after = _after(node.state, outcome)
+        if after != node.state:  # what failed before may have failed again in the same way
+            drafts.append(Draft(node.number, Described(DISK, after, outcome.problem)))
         if outcome.problem:
             problems.append((tree.path(node.number) or b"", outcome.problem))
     transaction.append(drafts)

@@ -45,6 +45,7 @@ class Directories:
         self._file_of = file_of
         self._open_max = open_max
         self._open: OrderedDict[int, int] = OrderedDict()
+        self._opened = False
         self._root = 0
         self._open_root: Callable[[], int] = _no_root
 
@@ -131,6 +132,11 @@ class Directories:
         chain = self._tree.ancestors(number)
         return bool(chain) and chain[0] != self._root
 
+    def were_opened(self) -> bool:
+        """Say whether any were opened, and kept, since this was last asked."""
+        opened, self._opened = self._opened, False
+        return opened
+
     def forget(self, number: int) -> None:
         """Close the descriptor of a directory that is gone."""
         fd = self._open.pop(number, None)
@@ -171,6 +177,7 @@ class Directories:
 
     def _keep(self, number: int, fd: int) -> int:
         self._open[number] = fd
+        self._opened = True
         if len(self._open) > self._open_max:
             os.close(self._open.popitem(last=False)[1])
         return fd

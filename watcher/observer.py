@@ -198,20 +198,26 @@ class Observer:
     def _set(self, **changes: object) -> None:
         self._status = msgspec.structs.replace(self._status, **changes)
 
-    def _follow(self, session: Session) -> None:
+    def _attach(self, session: Session) -> int:
+        """Find the root and say how it is followed; returns its number."""
         number = session.attach(accept=self._accept_asked.is_set())
         self._accept_asked.clear()
-        scanned = session.was_scanned()
-        self._backend = backend = session.backend
+        self._backend = session.backend
         self._set(
             state="scanning",
             reason="",
-            backend=backend.name,
+            backend=session.backend.name,
             backend_reason=session.reason,
             number=number,
-            scanned=scanned,
+            scanned=session.was_scanned(),
             walking=True,
         )
+        path = os.fsdecode(self.root.path)
+        _log.info("root %s: scanning %s; changes told by %s", self.root.name, path, session.reason)
+        return number
+
+    def _follow(self, session: Session) -> None:
+        number, backend = self._attach(session), session.backend
         follower = Follower(
             session.tools,
             self._settling,
@@ -226,9 +232,7 @@ class Observer:
         )
         self._session = session
         self._deeds.open()
-        follower.start_scan(fresh=not scanned and not session.was_full)
-        path = os.fsdecode(self.root.path)
-        _log.info("root %s: scanning %s; changes told by %s", self.root.name, path, session.reason)
+        follower.start_scan(fresh=not self._status.scanned and not session.was_full)
         rounds = Rounds(
             self._clock, self._settings.rescan_seconds, self._settings.limited_rescan_seconds
         )
@@ -246,7 +250,9 @@ class Observer:
             self._report(session, follower, rounds)
             if self._barriers:
                 self._proceed(session, follower, rounds)
-            if rounds.trim_due(idle=follower.idle):
+            # What is done at once leaves the follower idle, but directories open.
+            opened = session.tools.directories.were_opened()
+            if rounds.trim_due(idle=follower.idle and not opened):
                 session.tools.directories.close()
 
     def _heed(self, hints: Hints, follower: Follower, rounds: Rounds) -> None:

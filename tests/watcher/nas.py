@@ -83,10 +83,10 @@ class Nas:
         """Return the state of each root."""
         return [observer.status for observer in self.system.observers]
 
-    def wait(self, true: Callable[[], bool], what: str) -> None:
+    def wait(self, true: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
         """Wait until something is true, and say how the roots are when it never is."""
         try:
-            wait_until(true, what, 30.0)
+            wait_until(true, what, seconds)
         except AssertionError as error:
             error.add_note(f"{self.statuses()}")
             raise

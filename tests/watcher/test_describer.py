@@ -112,3 +112,13 @@ def test_a_second_description_of_the_same_version_says_nothing(bench: Bench) -> 
     before = bench.node()
     bench.describe(bench.outcome())
     assert bench.node() == before
+
+
+def test_what_fails_again_in_the_same_way_is_no_news(bench: Bench) -> None:
+    failed = bench.outcome(Status.FAILED, hash=b"", problem="it is broken")
+    bench.describe(failed)
+    before = bench.node()
+    bench.describe(failed)
+    assert bench.node() == before
+    bench.describe(bench.outcome())
+    assert bench.state().content == Content.DONE

@@ -1,5 +1,7 @@
 """What an observer says of its root, and what it does when it is asked."""
 
+import contextlib
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -172,3 +174,25 @@ def test_an_error_of_our_own_does_not_end_the_watching(
     bench.wait("online", scans=3)
     assert bench.names() == {b"file"}
     assert "an error of nasfeed itself: ZeroDivisionError()" in caplog.text
+
+
+def is_open(directory: Path) -> bool:
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if link.readlink() == directory:
+                return True
+    return False
+
+
+def test_nothing_is_kept_open_after_what_was_done_at_once(bench: Bench) -> None:
+    """What keeps a directory open keeps its disk from being unmounted."""
+    bench.path.mkdir()
+    bench.observer.start()
+    bench.wait("online", scans=1)
+    for names in ({b"a"}, {b"a", b"b"}):
+        wait_until(lambda: not is_open(bench.path), "the directory is closed")
+        [new] = names - bench.names()
+        (bench.path / os.fsdecode(new)).mkdir()
+        bench.observer.suspect(Place(bench.observer.status.number, new))
+        wait_until(lambda: new in bench.names(), "it is looked at")  # noqa: B023 - called at once
+    wait_until(lambda: not is_open(bench.path), "the directory is closed")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from eventlog.events import Content
 from tests.serving import wait_until
 from tests.watcher.mounting import image, mounted, run
 from tests.watcher.nas import BACKENDS, Nas, started, write
@@ -149,3 +150,24 @@ def test_a_disk_pulled_during_a_scan_removes_nothing(xfs: Disk) -> None:
     xfs.wait("online")
     xfs.nas.see(xfs.point / "many", xfs.point / "directory")
     assert xfs.keeps(before, head)
+
+
+def test_what_could_not_be_read_of_a_pulled_disk_is_read_when_it_is_back(tmp_path: Path) -> None:
+    """The directories of such a disk are still in memory, so that the root seems well."""
+    with served(tmp_path, "auto", "ext4") as disk:
+        file = disk.point / "directory" / "new"
+        with file.open("wb") as writing:
+            writing.write(b"content")
+            writing.flush()
+            os.fsync(writing.fileno())
+            disk.nas.wait(lambda: disk.nas.find(file) is not None, "it is known")
+            disk.pull()
+
+        def content() -> int:
+            return disk.nas.node(file).state.content
+
+        disk.nas.wait(lambda: content() == Content.FAILED, "it is given up", 90)
+        disk.unmount()
+        disk.mount()
+        disk.nas.see(disk.point / "directory")
+        assert content() == Content.DONE

@@ -4,6 +4,7 @@ The order matters: what may kill the process comes before what takes long, so th
 of 100 GB is hashed once, not once an attempt.
 """
 
+import errno
 import os
 import signal
 
@@ -14,6 +15,12 @@ from watcher.metadata.mime import EMPTY, MimeError, MimeTypes
 from watcher.metadata.opening import ChangedError, is_same, open_same
 from watcher.metadata.task import Limits, Outcome, Status, Task, without_result
 from watcher.metadata.wire import Stage, Work
+
+_DISK_ERRORS = frozenset(
+    {errno.EIO, errno.ENXIO, errno.ENODEV, errno.ENOMEDIUM, errno.EREMOTEIO, errno.ENOTCONN}
+    | {errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ESHUTDOWN, errno.ECONNABORTED}
+)
+"""What a disk, a FUSE filesystem or a network share says that has gone, as of any of its files."""
 
 
 class Prober:
@@ -31,6 +38,7 @@ class Prober:
         self._seconds = limits.parse_seconds
         self._reader = Reader()
         self._problems: list[str] = []
+        self._disk_failed = False
 
     def probe(self, work: Work) -> Outcome:
         """Describe a file.
@@ -44,6 +52,7 @@ class Prober:
         """
         self._box.start()
         self._problems = [work.problem] if work.problem else []
+        self._disk_failed = False
         outcome = self._probe(work)
         self._box.enter(Stage.IDLE)
         return outcome
@@ -54,7 +63,7 @@ class Prober:
         except ChangedError:
             return without_result(work.task, Status.CHANGED)
         except OSError as error:
-            return without_result(work.task, Status.FAILED, f"cannot be opened: {_reason(error)}")
+            return _unread(work.task, "cannot be opened", error)
         try:
             return self._describe(fd, work)
         finally:
@@ -65,15 +74,18 @@ class Prober:
         try:
             self._reader.begin(fd)
         except OSError as error:
-            return without_result(task, Status.FAILED, f"cannot be read: {_reason(error)}")
+            return _unread(task, "cannot be read", error)
         mime = self._mime(fd, work)
         media = self._media(fd, mime, work)
         digest = self._hash(fd, task)
-        if not is_same(task, os.fstat(fd)):
-            return without_result(task, Status.CHANGED)
+        try:
+            if not self._disk_failed and not is_same(task, os.fstat(fd)):
+                return without_result(task, Status.CHANGED)
+        except OSError as error:
+            return _unread(task, "cannot be looked at", error)
         return Outcome(
             number=task.number,
-            status=Status.FAILED if self._problems else Status.DONE,
+            status=self._status(),
             ino=task.ino,
             size=task.size,
             mtime_ns=task.mtime_ns,
@@ -86,6 +98,11 @@ class Prober:
             problem="; ".join(self._problems),
         )
 
+    def _status(self) -> Status:
+        if self._disk_failed:
+            return Status.UNREADABLE
+        return Status.FAILED if self._problems else Status.DONE
+
     def _mime(self, fd: int, work: Work) -> str:
         if not work.task.size:
             return EMPTY
@@ -95,7 +112,7 @@ class Prober:
         try:
             return self._types.of(fd)
         except (MimeError, OSError, MemoryError) as error:
-            self._problems.append(f"type unknown: {_reason(error)}")
+            self._note("type unknown", error)
             return ""
         finally:
             self._clear_alarm()
@@ -107,7 +124,7 @@ class Prober:
         try:
             return media_of(fd, mime)
         except (MediaError, OSError, MemoryError) as error:
-            self._problems.append(f"dimensions unknown: {_reason(error)}")
+            self._note("dimensions unknown", error)
             return NOTHING
         finally:
             self._clear_alarm()
@@ -118,8 +135,12 @@ class Prober:
         try:
             return self._reader.md5(fd, task.size)
         except (LengthError, OSError) as error:
-            self._problems.append(f"not hashed: {_reason(error)}")
+            self._note("not hashed", error)
             return b""
+
+    def _note(self, what: str, error: BaseException) -> None:
+        self._problems.append(f"{what}: {_reason(error)}")
+        self._disk_failed |= _is_of_disk(error)
 
     def _set_alarm(self, stage: Stage) -> None:
         """Have the kernel end this process if a library does not come back in time.
@@ -133,6 +154,15 @@ class Prober:
     def _clear_alarm(self) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         self._box.enter(Stage.READING)
+
+
+def _unread(task: Task, what: str, error: OSError) -> Outcome:
+    status = Status.UNREADABLE if _is_of_disk(error) else Status.FAILED
+    return without_result(task, status, f"{what}: {_reason(error)}")
+
+
+def _is_of_disk(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno in _DISK_ERRORS
 
 
 def _reason(error: BaseException) -> str:

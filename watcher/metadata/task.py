@@ -34,6 +34,8 @@ class Status(IntEnum):
     """The path does not, or no longer, lead to the version of the task; nothing was kept."""
     FAILED = 2
     """Some part could not be computed, see `problem`; what could be is there."""
+    UNREADABLE = 3
+    """The disk failed, see `problem`: it may be the whole disk. What could be computed is there."""
 
 
 class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):

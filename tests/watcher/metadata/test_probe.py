@@ -271,7 +271,7 @@ def test_a_read_error_at_the_start_is_told(
     monkeypatch.setattr(Reader, "begin", _broken)
     outcome = probe(task_of(path))
     assert (outcome.status, outcome.problem) == (
-        Status.FAILED,
+        Status.UNREADABLE,
         "cannot be read: Input/output error",
     )
 
@@ -283,7 +283,7 @@ def test_a_read_error_further_on_keeps_the_type(
     path.write_bytes(b"text\n")
     monkeypatch.setattr(Reader, "md5", _broken)
     outcome = probe(task_of(path))
-    assert (outcome.status, outcome.mime, outcome.hash) == (Status.FAILED, "text/plain", b"")
+    assert (outcome.status, outcome.mime, outcome.hash) == (Status.UNREADABLE, "text/plain", b"")
     assert outcome.problem == "not hashed: Input/output error"
 
 

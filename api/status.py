@@ -93,6 +93,7 @@ class MetadataStatus(msgspec.Struct, frozen=True, kw_only=True):
         per_second: files read a second, lately.
         workers: worker processes.
         restarts: how many workers had to be replaced.
+        quiet: whether these are `quiet_hours`, so that no file is read.
     """
 
     pending: int = 0
@@ -101,6 +102,7 @@ class MetadataStatus(msgspec.Struct, frozen=True, kw_only=True):
     per_second: float = 0.0
     workers: int = 0
     restarts: int = 0
+    quiet: bool = False
 
 
 class WatchStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -35,13 +35,15 @@ from tools.watching import Watching
 from watcher import status as watcher_status
 from watcher.backend import Place
 from watcher.choose import choose
-from watcher.describer import Describer, Roots
+from watcher.describer import Describer, Roots, When
 from watcher.directories import directories_max
 from watcher.excludes import Excludes
 from watcher.inotify import watch_limit
 from watcher.look import private_files
 from watcher.metadata.pool import ProbePool
+from watcher.metadata.task import Limits
 from watcher.observer import Observer, detach_missing
+from watcher.quiet import QuietHours
 from watcher.root import Root
 from watcher.session import Settings
 from watcher.settle import Settling
@@ -53,6 +55,8 @@ LIMITED_RESCAN_SECONDS = 30.0
 """Between comparisons with the disk while the kernel gives no more watches."""
 
 _log = logging.getLogger("nasfeed")
+
+MEGABYTE = 1_000_000
 
 COUNT_SECONDS = 10.0
 """Nodes are counted at most so often, because that reads the whole tree."""
@@ -77,6 +81,7 @@ class System:
         self._config = config
         self._clock = clock
         self._lock = threading.Lock()
+        self._quiet = QuietHours(config.quiet_hours)
         self._absent: set[str] = set()
         self._initial = self.log.call(lambda tx: tx.meta(READY_KEY))
         self._ready = self._initial is not None and config.startup == "serve"
@@ -85,9 +90,8 @@ class System:
         self.observers = [self._observer(root.name, root.path) for root in config.roots]
         self.describer = Describer(
             self.log,
-            lambda: ProbePool(config.metadata_workers, clock=clock),
-            self._is_being_written,
-            self._hashed_after,
+            lambda: make_pool(config, clock),
+            When(self._is_being_written, self._hashed_after, self._is_quiet),
             Roots(self._suspect, self._is_followed),
             clock,
         )
@@ -193,6 +197,7 @@ class System:
                 per_second=described.per_second,
                 workers=described.workers,
                 restarts=described.deaths,
+                quiet=self._is_quiet(),
             ),
             watches=WatchStatus(used=watcher_status.watches_used(states), limit=watch_limit()),
             log=self._log_status(),
@@ -221,6 +226,7 @@ class System:
             limited_rescan_seconds=LIMITED_RESCAN_SECONDS,
             polling_seconds=config.poll_interval,
             removal_percent=config.removal_percent,
+            is_quiet=self._is_quiet,
             directories_max=directories_max(len(config.roots)),
             choose=lambda fd: choose(config.backend, fd, self._clock, config.poll_interval),
             elsewhere=self._look_elsewhere,
@@ -268,6 +274,9 @@ class System:
         states = [observer.status for observer in self.observers]
         return any(state.number == root and state.state != "offline" for state in states)
 
+    def _is_quiet(self) -> bool:
+        return self._quiet.hold(self._clock.now_us())
+
     def _is_being_written(self, place: Place) -> bool:
         now = self._clock.monotonic()
         return any(settling.is_being_written(place, now) for settling in self._settlings)
@@ -312,6 +321,12 @@ class System:
             snapshot=newest.position if newest else 0,
             snapshot_time=_iso(newest.time_us) if newest else "",
         )
+
+
+def make_pool(config: Config, clock: Clock) -> ProbePool:
+    """Return the workers that read files, none of which has started yet."""
+    rate = config.metadata_rate * MEGABYTE / config.metadata_workers
+    return ProbePool(config.metadata_workers, limits=Limits(bytes_per_second=rate), clock=clock)
 
 
 def root_state(status: watcher_status.RootStatus) -> RootState:

@@ -28,6 +28,7 @@ from tools.document import (
 from tools.errors import OperatorError
 from tools.receivers import Webhook
 from tools.roots import Root
+from watcher.quiet import Span, parse_spans
 
 DEFAULT_FILE = "/data/server.yaml"
 """Where wcpan.drive.feed 1.6.0 looks for its configuration."""
@@ -58,6 +59,8 @@ class Config(msgspec.Struct, frozen=True):
         log_path: file to append log lines to, or None for standard error.
         log_level: the least important lines that are shown.
         metadata_workers: processes that read files; at least 1.
+        metadata_rate: megabytes a second that all of these together read at most; 0: any.
+        quiet_hours: when disks are left to sleep.
         skip_initial_hash: leave `hash` empty for what the first scan finds.
         backend: which backend to watch with, or `auto`.
         removal_percent: of a large root, that one comparison may remove without asking.
@@ -84,6 +87,8 @@ class Config(msgspec.Struct, frozen=True):
     log_path: str | None = None
     log_level: LogLevel = "info"
     metadata_workers: int = 1
+    metadata_rate: float = 0
+    quiet_hours: tuple[Span, ...] = ()
     skip_initial_hash: bool = False
     backend: BackendName = "auto"
     removal_percent: float = 50
@@ -204,6 +209,8 @@ def serve_config(arguments: argparse.Namespace) -> Config:
         log_path=written.log_path,
         log_level=arguments.log_level or written.log_level,
         metadata_workers=workers,
+        metadata_rate=written.metadata_rate,
+        quiet_hours=_quiet_hours(arguments, written),
         skip_initial_hash=written.skip_initial_hash,
         backend=arguments.backend or written.watcher.backend,
         removal_percent=written.watcher.removal_percent,
@@ -336,6 +343,16 @@ def _webhooks(arguments: argparse.Namespace, written: Document) -> tuple[Webhook
         with _named(arguments, f"webhooks[{index}].secret"):
             found.append(Webhook(section.url, receivers.secret(section.secret), receiver))
     return tuple(found)
+
+
+def _quiet_hours(arguments: argparse.Namespace, written: Document) -> tuple[Span, ...]:
+    if written.quiet_hours is None:
+        return ()
+    with _named(arguments, "quiet_hours"):
+        try:
+            return parse_spans(written.quiet_hours)
+        except ValueError as error:
+            raise OperatorError(str(error)) from error
 
 
 def _origins(arguments: argparse.Namespace, written: Document) -> dict[str, str]:

@@ -21,6 +21,7 @@ Versions = Annotated[int, msgspec.Meta(ge=0)]
 Amount = Annotated[int, msgspec.Meta(ge=0)]
 Count = Annotated[int, msgspec.Meta(gt=0)]
 Days = Annotated[float, msgspec.Meta(ge=0, le=36_500)]
+Rate = Annotated[float, msgspec.Meta(ge=0)]
 Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
 Hours = Annotated[float, msgspec.Meta(ge=0)]
 
@@ -148,6 +149,8 @@ class Document(Section, frozen=True):
         exclude: name patterns, beside the built-in ones, of what stays out of the feed.
         log_path: file that log lines are appended to, instead of standard error.
         metadata_workers: processes that read files; one for each core when absent.
+        metadata_rate: megabytes a second that all of these together read at most; 0: any.
+        quiet_hours: times of day, as `23:00-07:00`, in which disks are left to sleep.
         skip_initial_hash: leave `hash` empty for files found by the first scan.
         watcher, api, limits, snapshots, filetracker: see their sections.
         webhooks: who is told that there is news.
@@ -166,6 +169,8 @@ class Document(Section, frozen=True):
     exclude: tuple[str, ...] | None = None
     log_path: str | None = None
     metadata_workers: Workers | None = None
+    metadata_rate: Rate = 0
+    quiet_hours: str | None = None
     skip_initial_hash: bool = False
     watcher: WatcherSection = WatcherSection()
     api: ApiSection = ApiSection()

@@ -75,15 +75,28 @@ class Roots(NamedTuple):
     is_followed: Callable[[int], bool]
 
 
+class When(NamedTuple):
+    """When files may be read.
+
+    Attributes:
+        being_written: whether a writer seems to have the file at a place open.
+        hashed_after: only files whose last event is after this position are hashed; None: not
+            known yet, so none is. Asked each time.
+        is_quiet: whether disks are left to sleep now, so that no file is read.
+    """
+
+    being_written: Callable[[Place], bool]
+    hashed_after: Callable[[], int | None]
+    is_quiet: Callable[[], bool]
+
+
 class Describer:
     """Describes files in a thread of its own.
 
     Args:
         log: where pending nodes are found and events go.
         pool: makes the worker processes, in this thread.
-        being_written: whether a writer seems to have the file at a place open.
-        hashed_after: only files whose last event is after this position are hashed; None: not
-            known yet, so none is. Asked each time.
+        when: when files may be read.
         roots: who follows the roots.
         clock: time.
     """
@@ -92,15 +105,13 @@ class Describer:
         self,
         log: Log,
         pool: Callable[[], ProbePool],
-        being_written: Callable[[Place], bool],
-        hashed_after: Callable[[], int | None],
+        when: When,
         roots: Roots,
         clock: Clock,
     ) -> None:
         self._log = log
         self._make_pool = pool
-        self._being_written = being_written
-        self._hashed_after = hashed_after
+        self._when = when
         self._suspect = roots.suspect
         self._doubts = Doubts(roots.is_followed)
         self._clock = clock
@@ -204,13 +215,13 @@ class Describer:
 
     def _plan(self, pool: ProbePool, tree: Tree) -> None:
         now = self._clock.monotonic()
-        while pool.room > 0:
+        while pool.room > 0 and not self._when.is_quiet():
             nodes = self._backlog.next(tree, min(PAGE, pool.room), now)
             if not nodes:
                 return
             tasks = []
             for node in nodes:
-                if self._being_written(_place(node)):
+                if self._when.being_written(_place(node)):
                     self._backlog.await_writer(node.number, now)
                 elif (path := tree.path(node.number)) is not None:
                     tasks.append(self._task(node, path))
@@ -218,7 +229,7 @@ class Describer:
 
     def _task(self, node: Node, path: bytes) -> Task:
         state = node.state
-        after = self._hashed_after()
+        after = self._when.hashed_after()
         rehashed = state.content != Content.PENDING
         self._backlog.begin(node.number)
         return Task(

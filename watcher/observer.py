@@ -305,7 +305,9 @@ class Observer:
             rounds.want(follower.rescan_reason, hurried=True)
             follower.rescan_reason = ""
         due = rounds.scan_due(
-            limited=bool(session.limit_message), polling_seconds=session.polling_seconds
+            limited=bool(session.limit_message),
+            polling_seconds=session.polling_seconds,
+            quiet=self._settings.is_quiet(),
         )
         if due and follower.scan is None:
             _log.debug("root %s: scanning: %s", self.root.name, rounds.reason)

@@ -1,5 +1,6 @@
 """When a root is scanned, checked, and left in peace. Pure but for its clock and its dice."""
 
+import math
 import random
 
 from eventlog.clock import Clock
@@ -70,12 +71,15 @@ class Rounds:
             self._not_before = now + self._pause
         self.reason = reason
 
-    def scan_due(self, *, limited: bool, polling_seconds: float | None = None) -> bool:
+    def scan_due(
+        self, *, limited: bool, polling_seconds: float | None = None, quiet: bool = False
+    ) -> bool:
         """Say whether a scan should begin now.
 
         Args:
             limited: watches have run out.
             polling_seconds: the longest time between scans where others write unnoticed.
+            quiet: disks are left to sleep, so what is not needed waits.
         """
         now = self._clock.monotonic()
         if self.reason:
@@ -83,7 +87,7 @@ class Rounds:
         if self._ended is None:
             return False
         took = self._ended - self._began
-        interval = self._rescan_seconds * self._jitter
+        interval = math.inf if quiet else self._rescan_seconds * self._jitter
         if limited:
             interval = min(interval, max(self._limited_rescan_seconds, 10 * took))
         if polling_seconds is not None:

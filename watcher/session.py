@@ -41,6 +41,7 @@ class Settings(NamedTuple):
             filesystem.
         directories_max: descriptors of directories kept open.
         removal_percent: of a large root, that one comparison may remove without asking.
+        is_quiet: whether disks are left to sleep now.
         elsewhere: has a place below another root looked at.
         others_walk: whether another root is being walked, in which something may turn up that is
             missing here.
@@ -54,6 +55,7 @@ class Settings(NamedTuple):
     directories_max: int
     choose: Callable[[int], Choice]
     removal_percent: float
+    is_quiet: Callable[[], bool]
     elsewhere: Callable[[Place], None]
     others_walk: Callable[[], bool]
 

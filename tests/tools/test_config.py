@@ -8,6 +8,7 @@ from tools.config import Config
 from tools.document import LimitsSection
 from tools.errors import OperatorError
 from tools.roots import Root
+from watcher.quiet import Span
 
 
 @pytest.fixture(autouse=True)
@@ -60,9 +61,11 @@ port: 9000
 database_url: /data/server.db
 watches: {media: /mnt/media}
 exclude: ["*.tmp"]
-watcher: {backend: inotify}
+watcher: {backend: inotify, removal_percent: 80}
 log_path: /data/x.log
 metadata_workers: 1
+metadata_rate: 20
+quiet_hours: 23:00-07:00
 skip_initial_hash: true
 startup: wait
 api: {token: t, hosts: [nas]}
@@ -82,6 +85,9 @@ log_level: error
         log_path="/data/x.log",
         log_level="error",
         metadata_workers=1,
+        metadata_rate=20,
+        quiet_hours=(Span(1380, 420),),
+        removal_percent=80,
         skip_initial_hash=True,
         backend="inotify",
         startup="wait",
@@ -117,6 +123,7 @@ def test_without_directory_and_file_it_says_what_to_do(
         ("watches: {a: /x}\ndatabase_url: postgres://x", "the database must be a file"),
         ("watches: {a: /x}\ndatabase_url: /tmp", "this is a directory"),
         ("port: x", "server.yaml:1: port"),
+        ("watches: {a: /x}\nquiet_hours: 1-2", "quiet_hours: give two different times of day"),
     ],
 )
 def test_a_faulty_file_is_refused(tmp_path: Path, text: str, message: str) -> None:

@@ -62,6 +62,7 @@ class Rig:
             polling_seconds=10.0,
             directories_max=256,
             removal_percent=50.0,
+            is_quiet=lambda: False,
             choose=lambda _fd: Choice(self.backend, "the test says so"),
             elsewhere=self.elsewhere.append,
             others_walk=lambda: self.others_walk,

@@ -39,6 +39,7 @@ class Bench:
             polling_seconds=3600.0,
             directories_max=256,
             removal_percent=50.0,
+            is_quiet=lambda: False,
             choose=self._choose,
             elsewhere=lambda _place: None,
             others_walk=lambda: False,

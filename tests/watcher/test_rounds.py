@@ -114,3 +114,27 @@ def test_what_is_open_is_closed_once_in_each_quiet_time() -> None:
     assert not rounds.trim_due(idle=True)
     clock.seconds += TRIM_SECONDS + 1
     assert rounds.trim_due(idle=True)
+
+
+def test_in_quiet_hours_only_what_is_needed_is_due() -> None:
+    clock = FakeClock()
+    rounds = scanned(clock)
+    clock.seconds += 100 * HOUR
+    assert not rounds.scan_due(limited=False, quiet=True)
+    assert rounds.scan_due(limited=True, quiet=True)
+    scan(rounds, clock)
+    clock.seconds += 100 * HOUR
+    rounds.want("asked for")
+    assert rounds.scan_due(limited=False, quiet=True)
+    scan(rounds, clock)
+    clock.seconds += 100 * HOUR
+    assert rounds.scan_due(limited=False)
+
+
+def test_where_others_write_unnoticed_scans_are_frequent() -> None:
+    clock = FakeClock()
+    rounds = scanned(clock, seconds=0.5)
+    clock.seconds += 9.0
+    assert not rounds.scan_due(limited=False, polling_seconds=10.0)
+    clock.seconds += 2.0
+    assert rounds.scan_due(limited=False, polling_seconds=10.0, quiet=True)

@@ -9,7 +9,7 @@ class Arguments(NamedTuple):
     Attributes:
         box: descriptor of its black box.
         parent: process id of the pool.
-        parse_seconds, memory_bytes: its limits.
+        parse_seconds, memory_bytes, bytes_per_second: its limits.
         idle_seconds: after how long without work it ends; 0: never.
     """
 
@@ -17,6 +17,7 @@ class Arguments(NamedTuple):
     parent: int
     parse_seconds: float
     memory_bytes: int
+    bytes_per_second: float
     idle_seconds: float
 
     @classmethod
@@ -26,8 +27,8 @@ class Arguments(NamedTuple):
         Raises:
             ValueError: they are not what the pool gives.
         """
-        box, parent, seconds, memory, idle = words
-        return cls(int(box), int(parent), float(seconds), int(memory), float(idle))
+        box, parent, seconds, memory, rate, idle = words
+        return cls(int(box), int(parent), float(seconds), int(memory), float(rate), float(idle))
 
     def words(self) -> list[str]:
         """Return them as they go on the command line."""

@@ -3,6 +3,8 @@
 import hashlib
 import os
 
+from watcher.metadata.brake import Brake
+
 BLOCK_BYTES = 1 << 20
 """As much as libmagic looks at by default, so that the first block is all it waits for."""
 _LARGE_BYTES = 32 << 20
@@ -14,9 +16,14 @@ class LengthError(Exception):
 
 
 class Reader:
-    """Reads one file after another into the same block."""
+    """Reads one file after another into the same block.
 
-    def __init__(self) -> None:
+    Args:
+        brake: holds it back.
+    """
+
+    def __init__(self, brake: Brake | None = None) -> None:
+        self._brake = brake or Brake()
         self._block = bytearray(BLOCK_BYTES)
         self._view = memoryview(self._block)
         self._count = 0
@@ -28,6 +35,7 @@ class Reader:
             OSError: it cannot be read.
         """
         self._count = os.preadv(fd, (self._block,), 0)
+        self._brake.hold(self._count)
 
     def md5(self, fd: int, size: int) -> bytes:
         """Hash a file of which `begin` has read the first block.
@@ -48,6 +56,7 @@ class Reader:
         done = self._count
         while self._count == BLOCK_BYTES and done <= size:
             self._count = os.preadv(fd, (self._block,), done)
+            self._brake.hold(self._count)
             digest.update(self._view[: self._count])
             done += self._count
             if size >= _LARGE_BYTES:

@@ -9,6 +9,7 @@ import os
 import signal
 
 from watcher.metadata.blackbox import BlackBox
+from watcher.metadata.brake import Brake
 from watcher.metadata.hashing import LengthError, Reader
 from watcher.metadata.media import NOTHING, Media, MediaError, media_of, wants_media
 from watcher.metadata.mime import EMPTY, MimeError, MimeTypes
@@ -29,14 +30,14 @@ class Prober:
     Args:
         box: where to note what is done.
         types: knows MIME types.
-        limits: how long the libraries may take.
+        limits: how long the libraries may take, and how fast it may read.
     """
 
     def __init__(self, box: BlackBox, types: MimeTypes, limits: Limits) -> None:
         self._box = box
         self._types = types
         self._seconds = limits.parse_seconds
-        self._reader = Reader()
+        self._reader = Reader(Brake(limits.bytes_per_second))
         self._problems: list[str] = []
         self._disk_failed = False
 

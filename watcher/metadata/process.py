@@ -79,6 +79,7 @@ class WorkerProcess:
             parent=os.getpid(),
             parse_seconds=limits.parse_seconds,
             memory_bytes=limits.memory_bytes,
+            bytes_per_second=limits.bytes_per_second,
             idle_seconds=idle_seconds,
         )
         return subprocess.Popen(  # noqa: S603 - nothing in it comes from outside

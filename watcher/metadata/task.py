@@ -73,10 +73,12 @@ class Limits(msgspec.Struct, frozen=True, array_like=True):
         parse_seconds: the longest that the libraries may look at one file. Hashing has no limit:
             it takes as long as the disk needs.
         memory_bytes: address space beyond what the worker has at its start.
+        bytes_per_second: the greatest rate at which it reads files; 0: any.
     """
 
     parse_seconds: float = 20.0
     memory_bytes: int = 512 << 20
+    bytes_per_second: float = 0
 
 
 def without_result(task: Task, status: Status, problem: str = "") -> Outcome:

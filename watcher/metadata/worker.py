@@ -105,7 +105,7 @@ def main(words: list[str]) -> None:
     except NoLibraryError as error:
         sys.exit(str(error))
     confine(arguments.parent, arguments.memory_bytes)
-    limits = Limits(arguments.parse_seconds, arguments.memory_bytes)
+    limits = Limits(arguments.parse_seconds, arguments.memory_bytes, arguments.bytes_per_second)
     fat_bytes = address_space_bytes() + limits.memory_bytes // 2
     prober = Prober(BlackBox(arguments.box), types, limits)
     gc.freeze()

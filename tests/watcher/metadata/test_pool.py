@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from time import monotonic
 
 import pytest
 from PIL import Image
@@ -319,3 +320,16 @@ def test_a_worker_that_cannot_start_is_tried_again_after_a_pause(
             assert pool.collect(0.1) == []
     assert "no metadata worker can start (exit status 1)" in caplog.text
     assert collect_all(pool, 1)[1].status == Status.DONE
+
+
+def test_workers_keep_to_a_rate(
+    make_pool: MakePool, run_all: RunAll, task_of: TaskOf, tmp_path: Path
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(3 << 20))
+    pool = make_pool(1, limits=Limits(bytes_per_second=10 << 20))
+    run_all(pool, [task_of(path)])  # its worker has started
+    began = monotonic()
+    outcome = run_all(pool, [task_of(path)])[1]
+    assert outcome.status == Status.DONE
+    assert monotonic() - began > 0.25

@@ -36,7 +36,7 @@ def test_a_worker_without_work_ends() -> None:
 
 def test_a_worker_ends_with_its_input() -> None:
     box = BlackBox.create()
-    words = Arguments(box.fd, os.getpid(), 20.0, 1 << 28, 0.0).words()
+    words = Arguments(box.fd, os.getpid(), 20.0, 1 << 28, 0.0, 0.0).words()
     run = subprocess.run(
         [sys.executable, "-m", "watcher.metadata.worker", *words],
         cwd=_PROJECT,

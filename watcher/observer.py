@@ -213,7 +213,8 @@ class Observer:
             walking=True,
         )
         path = os.fsdecode(self.root.path)
-        _log.info("root %s: scanning %s; changes told by %s", self.root.name, path, session.reason)
+        told = session.backend.name + (f" ({session.reason})" if session.reason else "")
+        _log.info("root %s: scanning %s; changes told by %s", self.root.name, path, told)
         return number
 
     def _follow(self, session: Session) -> None:

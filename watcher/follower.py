@@ -11,6 +11,7 @@ from eventlog.clock import Clock
 from eventlog.events import DISK, Content, Reason
 from projections.tree import Node
 from watcher.backend import Hints, Place, Sign
+from watcher.look import NOTHING
 from watcher.observation import Observation, unchanged
 from watcher.reconcile import Gone
 from watcher.recorder import Recorded
@@ -81,6 +82,10 @@ class Follower:
         self._check = check
         self._others_walk = others_walk
         self._walked: float | None = None
+        # What happened before the first scan was told by nobody: that is one loss of hints.
+        self._losses = 1
+        self._losses_at_start = 0
+        self._made_good = 0
         self._below: list[Scan] = []
         self._held: dict[int, _Held] = {}
         self._lost: dict[Place, _Lost] = {}
@@ -135,6 +140,7 @@ class Follower:
         """
         self._below.clear()
         self._walked = None
+        self._losses_at_start = self._losses
         self.scan = Scan(self._tools, self._root, fresh=fresh, accept=accept)
 
     def wait_seconds(self, longest: float) -> float:
@@ -150,6 +156,15 @@ class Follower:
         times += [held.since + MOVE_GRACE_SECONDS - now for held in self._held.values()]
         return max(0.0, min(times))
 
+    @property
+    def _doubtful(self) -> bool:
+        """Whether hints were lost since the last scan began that has ended.
+
+        What the kernel says of a file is then not all that happened to it: after a rename it may
+        have been written as well. So everything is looked at as a scan does.
+        """
+        return self._losses > self._made_good
+
     def suspect(self, place: Place) -> None:
         """Look at a place again, because what was recorded of it is not what someone found."""
         self._settling.note(place, Sign.ATTRIBUTES, self._clock.monotonic())
@@ -157,6 +172,7 @@ class Follower:
     def take(self, hints: Hints) -> None:
         """Take hints from the backend."""
         now = self._clock.monotonic()
+        self._losses += hints.overflow
         for place, sign in hints.signs.items():
             if place.name:
                 self._settling.note(place, sign, now)
@@ -210,7 +226,7 @@ class Follower:
     def _look(self, places: dict[Place, Sign], now: float) -> None:
         batch: Batch = {}
         lost: dict[Place, _Lost] = {}
-        looker, directories = self._tools.looker, self._tools.directories
+        looker, directories, doubtful = self._tools.looker, self._tools.directories, self._doubtful
         foreign = self._give_away({place.directory for place in places})
         for place, sign in places.items():
             if place.directory in foreign:
@@ -222,7 +238,7 @@ class Follower:
                     before = self._lost.get(place)
                     lost[place] = _Lost(sign, before.since if before else now)
                 elif not looker.is_private(fd, place.name):
-                    batch[place] = looker.look(fd, place, sign)
+                    batch[place] = looker.look(fd, place, NOTHING if doubtful else sign)
             except PermissionError:
                 continue  # what cannot be looked at stays as it is known; scans count it
         self._tools.widener.widen(batch)
@@ -320,6 +336,7 @@ class Follower:
             self.withheld = Withheld()
         scan.counts.events += len(missing)
         self.unmounted = scan.unmounted
+        self._made_good = self._losses_at_start
         self.scan = None
         self._search(scan.lost)
         return scan

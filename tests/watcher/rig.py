@@ -7,10 +7,12 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from eventlog.clock import SystemClock
 from eventlog.connection import open_reader
-from eventlog.events import Event
-from eventlog.log import Log
+from eventlog.events import Content, Described, Event
+from eventlog.log import Draft, Log
 from eventlog.schema import batches
 from projections.replay import FOLDS
 from projections.tree import Node, Tree
@@ -99,6 +101,12 @@ class Rig:
             if done is not None and not self.follower.busy:
                 return done
         raise AssertionError("the scan does not end")
+
+    def describe(self, path: str) -> None:
+        """Have the content of a file described."""
+        node = self.node(path)
+        state = msgspec.structs.replace(node.state, content=Content.DONE, hash=bytes(16))
+        self._log.append([Draft(node.number, Described("", state))])
 
     def hint(self, path: str, sign: Sign) -> None:
         """Have the backend tell of a path below the root, whose directory must be known."""

@@ -1,12 +1,15 @@
 """A scan finds what the hints did not tell."""
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
+from eventlog.events import Content
 from tests.watcher.rig import followed
 from watcher import scan
+from watcher.backend import Hints, Sign
 from watcher.follower import OTHERS_SECONDS
 
 
@@ -103,3 +106,29 @@ def test_another_root_is_not_waited_for_for_ever(tmp_path: Path) -> None:
         rig.follower.start_scan()
         rig.wait(OTHERS_SECONDS + 1)
         assert rig.names() == set()
+
+
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_a_rename_among_lost_hints_may_have_been_a_write_as_well(
+    tmp_path: Path, *, is_lost: bool
+) -> None:
+    """Size and time are as they were, so that no scan would see it later."""
+    with followed(tmp_path) as rig:
+        file = rig.path / "file"
+        file.write_bytes(b"one")
+        rig.scan()
+        before = rig.node("file")
+        rig.describe("file")
+        times = file.stat()
+        if is_lost:
+            file.write_bytes(b"two")
+            os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+        file.rename(rig.path / "moved")
+        rig.follower.take(Hints({}, overflow=is_lost))
+        rig.hint("file", Sign.MOVED_FROM)
+        rig.hint("moved", Sign.MOVED_TO)
+        rig.work()
+        rig.scan()
+        moved = rig.node("moved")
+        assert moved.number == before.number
+        assert moved.state.content == (Content.PENDING if is_lost else Content.DONE)

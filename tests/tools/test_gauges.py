@@ -22,12 +22,15 @@ from tools.webhooks import Feed, Receiver
 def system(tmp_path: Path) -> Iterator[System]:
     (tmp_path / "media").mkdir()
     (tmp_path / "media" / "a").write_text("a")
+    (tmp_path / "absent").mkdir()
     roots = (Root("media", f"{tmp_path}/media"), Root("usb", f"{tmp_path}/absent"))
     config = Config(roots, f"{tmp_path}/state/log.db", backend="inotify")
     system = System(config, SystemClock())
     system.start()
     wait_until(lambda: system.readiness().ready, "the first scan is done")
     wait_until(lambda: system.describer.status.done == 1, "the file is described")
+    (tmp_path / "absent").rmdir()  # a root must have been seen once
+    wait_until(lambda: bool(system.health().offline), "its absence is noticed")
     yield system
     system.stop()
 
@@ -71,9 +74,8 @@ def test_each_root_is_told_by_name(registry: CollectorRegistry) -> None:
     assert value(registry, "nasfeed_root_scans_total", root="media") >= 1
     assert value(registry, "nasfeed_root_scan_entries", root="media") >= 1
     assert value(registry, "nasfeed_root_watches", root="media") == 1
-    assert value(registry, "nasfeed_root_last_scan_timestamp_seconds", root="media") > 1e9
-    never = {"root": "usb"}
-    assert registry.get_sample_value("nasfeed_root_last_scan_timestamp_seconds", never) is None
+    for root in ("media", "usb"):
+        assert value(registry, "nasfeed_root_last_scan_timestamp_seconds", root=root) > 1e9
 
 
 def test_a_scrape_asks_nothing_of_the_database(

@@ -210,6 +210,8 @@ def _wanted(values: Callable[[str], list[str]]) -> Wanted | None:
 
 
 def _one(name: str, values: list[str]) -> str | None:
-    if len(values) > 1 or "" in values:
-        raise FilterError(f"{name} is given once, or not at all")
+    if len(values) > 1:
+        raise FilterError(f"{name} is given more than once")
+    if "" in values:
+        raise FilterError(f"{name} is empty; leave it out, or say which")
     return values[0] if values else None

@@ -126,9 +126,9 @@ def call(
         CommandFailedError: the server could not do it.
     """
     with (
-        _connected(database) as stream,
-        # A server that is killed meanwhile resets the connection.
+        # A server that is killed meanwhile resets the connection; closing may notice it first.
         contextlib.suppress(ConnectionError),
+        _connected(database) as stream,
     ):
         stream.write(msgspec.json.encode(Request(command, arguments)) + b"\n")
         stream.flush()

@@ -52,7 +52,7 @@ def test_help_waits_for_nothing_heavy(words: list[str]) -> None:
         "import sys, contextlib\n"
         "from tools import cli\n"
         "with contextlib.suppress(SystemExit): cli.main(sys.argv[1:])\n"
-        "heavy = {'litestar', 'uvicorn', 'watcher', 'api', 'asyncio', 'magic', 'PIL'}\n"
+        "heavy = {'litestar', 'uvicorn', 'watcher.look', 'api', 'asyncio', 'magic', 'PIL'}\n"
         "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or None)"
     )
     done = python("-c", code, *words)

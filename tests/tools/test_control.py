@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 import pytest
 
 from tools import control
@@ -209,6 +210,32 @@ def test_a_server_that_is_killed_meanwhile_is_one_line(tmp_path: Path, said: byt
             connection.recv(1)
             connection.sendall(said)
             connection.close()
+
+        server = threading.Thread(target=be_killed)
+        server.start()
+        with pytest.raises(CommandFailedError, match="the server ended before compact was done"):
+            control.call(database, "compact", {})
+        server.join()
+
+
+def test_a_server_that_is_killed_before_it_was_asked_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, encode = str(tmp_path / "log.db"), msgspec.json.encode
+    closed = threading.Event()
+
+    def late(request: object) -> bytes:
+        closed.wait()
+        return encode(request)
+
+    monkeypatch.setattr(msgspec.json, "encode", late)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(control.socket_path(database))
+        listener.listen()
+
+        def be_killed() -> None:
+            listener.accept()[0].close()
+            closed.set()
 
         server = threading.Thread(target=be_killed)
         server.start()

@@ -47,6 +47,7 @@ from watcher.quiet import QuietHours
 from watcher.root import Root
 from watcher.session import Settings
 from watcher.settle import Settling
+from watcher.vanished import Vanished
 
 READY_KEY = "ready"
 """Fact in the log's meta table: the position up to which the very first scans had recorded."""
@@ -87,6 +88,7 @@ class System:
         self._ready = self._initial is not None and config.startup == "serve"
         self._counted: tuple[float, int, dict[int, int]] = (0.0, -1, {})
         self._settlings: list[Settling] = []
+        self._vanished = Vanished(clock)
         self.observers = [self._observer(root.name, root.path) for root in config.roots]
         self.describer = Describer(
             self.log,
@@ -227,6 +229,7 @@ class System:
             polling_seconds=config.poll_interval,
             removal_percent=config.removal_percent,
             is_quiet=self._is_quiet,
+            vanished=self._vanished,
             directories_max=directories_max(len(config.roots)),
             choose=lambda fd: choose(config.backend, fd, self._clock, config.poll_interval),
             elsewhere=self._look_elsewhere,

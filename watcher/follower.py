@@ -242,6 +242,7 @@ class Follower:
             except PermissionError:
                 continue  # what cannot be looked at stays as it is known; scans count it
         self._tools.widener.widen(batch)
+        self._tools.vanished.note(places, batch, self._tools.tree)
         if any(map(self._is_news, batch.values())):
             self.record(batch, DISK)
         self._lost = lost
@@ -275,7 +276,10 @@ class Follower:
         if not batch:
             return
         now = self._clock.monotonic()
-        recorded = self._tools.recorder.record(list(batch.values()), author)
+        seen = list(batch.values())
+        if self._tools.vanished.recently():
+            seen = [o._replace(doubted=True) for o in seen]
+        recorded = self._tools.recorder.record(seen, author)
         self.aftermath(recorded)
         for number, _ in recorded.directories:
             self._tools.directories.forget(number)

@@ -12,6 +12,7 @@ The question is which known node is where. A node belongs to a place when, in th
 """
 
 import stat
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -113,7 +114,7 @@ class _Matching:
         self, observations: Iterable[Observation], known: Known, now_ns: int, author: str
     ) -> None:
         self._seen = {o.place: o for o in observations}
-        self._files = {_file(o.facts) for o in self._seen.values() if o.facts is not None}
+        self._files = Counter(_file(o.facts) for o in self._seen.values() if o.facts is not None)
         self._known = known
         self._now_ns = now_ns
         self._author = author
@@ -155,7 +156,7 @@ class _Matching:
                 node.number,
                 Moved(
                     self._author,
-                    _changed(node.state, seen, facts, self._now_ns),
+                    self._changed(node.state, seen, facts),
                     node.state.parent,
                     node.state.name,
                 ),
@@ -241,7 +242,7 @@ class _Matching:
     def _update(
         self, node: Node, seen: Observation, facts: Facts, heir_of: State | None = None
     ) -> None:
-        state = _changed(node.state, seen, facts, self._now_ns, heir_of)
+        state = self._changed(node.state, seen, facts, heir_of)
         if state != node.state:
             self._emit(
                 Draft(node.number, Modified(self._author, state)),
@@ -249,6 +250,58 @@ class _Matching:
                 facts,
                 listed=_file(node.state) == _file(facts),
             )
+
+    def _changed(
+        self, state: State, seen: Observation, facts: Facts, heir_of: State | None = None
+    ) -> State:
+        """Return the state of a node after a look."""
+        place = seen.place
+        if stat.S_ISDIR(facts.mode):
+            if unchanged(state, facts) and place == (state.parent, state.name):
+                return state
+            return new_state(place, facts, state.target)
+        fresh = new_state(place, facts)
+        if not stat.S_ISREG(facts.mode):
+            return fresh
+        content = self._content_after(state, seen, facts)
+        source = state
+        if content is None and heir_of is not None:
+            source, content = heir_of, self._content_after(heir_of, seen, facts)
+        if content is None:
+            return fresh
+        return msgspec.structs.replace(
+            fresh,
+            content=content,
+            hash=source.hash,
+            mime=source.mime,
+            width=source.width,
+            height=source.height,
+            duration_ms=source.duration_ms,
+        )
+
+    def _content_after(self, state: State, seen: Observation, facts: Facts) -> int | None:
+        """Say how far what is known of the bytes can be kept; None: not at all.
+
+        The inode's change time moves with a rename, a link or a chmod as well as with a write that
+        sets the modification time back. Where the kernel told which, it is believed; otherwise the
+        bytes are read again, and until then clients keep the hash.
+        """
+        if not same_bytes(state, facts) or _file(state) != _file(facts):
+            return None
+        written = bool(seen.signs & CONTENT)
+        if state.ctime_ns == facts.ctime_ns:
+            racy = written and self._now_ns - facts.ctime_ns < RACY_NS
+            return Content.PENDING if racy else state.content
+        # Written under another name, perhaps unheard.
+        shared = max(state.nlink, facts.nlink, self._names(facts)) > 1
+        believed = seen.signs and not (written or shared or seen.doubted)
+        return state.content if believed and state.content != Content.FAILED else Content.PENDING
+
+    def _names(self, facts: Facts) -> int:
+        """Return how many names a file has had of late: more than it has, when one is gone."""
+        file = _file(facts)
+        known = self._known.by_file.get(file, ())
+        return max(self._files[file], len(known)) if facts.fs else 1
 
     def _emit(self, draft: Draft, place: Place, facts: Facts, *, listed: bool = False) -> None:
         self._plan.drafts.append(draft)
@@ -281,51 +334,3 @@ def _same_file(state: State, seen: Observation, facts: Facts) -> bool:
     if seen.birth_ns is not None:
         return seen.birth_ns <= state.ctime_ns
     return stat.S_ISDIR(facts.mode) or same_bytes(state, facts)
-
-
-def _changed(
-    state: State, seen: Observation, facts: Facts, now_ns: int, heir_of: State | None = None
-) -> State:
-    """Return the state of a node after a look."""
-    place = seen.place
-    if stat.S_ISDIR(facts.mode):
-        if unchanged(state, facts) and place == (state.parent, state.name):
-            return state
-        return new_state(place, facts, state.target)
-    fresh = new_state(place, facts)
-    if not stat.S_ISREG(facts.mode):
-        return fresh
-    content = _content_after(state, seen, facts, now_ns)
-    source = state
-    if content is None and heir_of is not None:
-        source, content = heir_of, _content_after(heir_of, seen, facts, now_ns)
-    if content is None:
-        return fresh
-    return msgspec.structs.replace(
-        fresh,
-        content=content,
-        hash=source.hash,
-        mime=source.mime,
-        width=source.width,
-        height=source.height,
-        duration_ms=source.duration_ms,
-    )
-
-
-def _content_after(state: State, seen: Observation, facts: Facts, now_ns: int) -> int | None:
-    """Say how far what is known of the bytes can be kept; None: not at all.
-
-    The inode's change time moves with a rename, a link or a chmod as well as with a write that
-    sets the modification time back. Where the kernel told which, it is believed; otherwise the
-    bytes are read again, and until then clients keep the hash.
-    """
-    if not same_bytes(state, facts) or _file(state) != _file(facts):
-        return None
-    written = bool(seen.signs & CONTENT)
-    if state.ctime_ns == facts.ctime_ns:
-        racy = written and now_ns - facts.ctime_ns < RACY_NS
-        return Content.PENDING if racy else state.content
-    shared = max(state.nlink, facts.nlink) > 1  # written under another name, perhaps unheard
-    if written or shared or not seen.signs or state.content == Content.FAILED:
-        return Content.PENDING
-    return state.content

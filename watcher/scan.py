@@ -21,6 +21,7 @@ from watcher.newcomers import Newcomer, Newcomers
 from watcher.observation import Facts, Observation, unchanged_since
 from watcher.reconcile import File, Gone
 from watcher.recorder import Recorded, Recorder
+from watcher.vanished import Vanished
 from watcher.widen import Batch, Widener
 
 BATCH = 5_000
@@ -65,6 +66,7 @@ class Tools(NamedTuple):
     recorder: Recorder
     warn: Callable[[str], None]
     unwatched: Callable[[str], None]
+    vanished: Vanished
     aftermath: Callable[[Recorded], None]
     elsewhere: Callable[[Place], None]
     removal_percent: float

@@ -20,6 +20,7 @@ from watcher.mounts import Mount, MountTable
 from watcher.recorder import Recorded, Recorder
 from watcher.root import Root, RootAbsentError, is_empty, judge, open_root
 from watcher.scan import Tools
+from watcher.vanished import Vanished
 from watcher.widen import Widener
 
 SCANNED_KEY = "scanned:"
@@ -42,6 +43,7 @@ class Settings(NamedTuple):
         directories_max: descriptors of directories kept open.
         removal_percent: of a large root, that one comparison may remove without asking.
         is_quiet: whether disks are left to sleep now.
+        vanished: remembers names that came and went unseen, in any root.
         elsewhere: has a place below another root looked at.
         others_walk: whether another root is being walked, in which something may turn up that is
             missing here.
@@ -56,6 +58,7 @@ class Settings(NamedTuple):
     choose: Callable[[int], Choice]
     removal_percent: float
     is_quiet: Callable[[], bool]
+    vanished: Vanished
     elsewhere: Callable[[Place], None]
     others_walk: Callable[[], bool]
 
@@ -143,6 +146,7 @@ class Session:
             recorder=Recorder(self._log),
             warn=lambda message: _log.warning("root %s: %s", self._root.name, message),
             unwatched=self._unwatched,
+            vanished=settings.vanished,
             aftermath=self._aftermath,
             elsewhere=settings.elsewhere,
             removal_percent=settings.removal_percent,

@@ -85,7 +85,8 @@ class Widener:
             and (node.state.fs, node.state.ino) == (facts.fs, facts.ino)
         )
         if node is not None and node.state.nlink > 1 and not stays:
-            self._want_links(node.state.fs, node.state.ino, Sign.ATTRIBUTES, wanted)
+            sign = seen.signs & CONTENT or Sign.ATTRIBUTES
+            self._want_links(node.state.fs, node.state.ino, sign, wanted)
         if facts is None or (node is not None and unchanged(node.state, facts)):
             return
         if stays:

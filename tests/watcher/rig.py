@@ -25,6 +25,7 @@ from watcher.root import Root
 from watcher.scan import Scan
 from watcher.session import Session, Settings
 from watcher.settle import Settling
+from watcher.vanished import Vanished
 
 
 class FakeClock:
@@ -65,6 +66,7 @@ class Rig:
             directories_max=256,
             removal_percent=50.0,
             is_quiet=lambda: False,
+            vanished=Vanished(self.clock),
             choose=lambda _fd: Choice(self.backend, "the test says so"),
             elsewhere=self.elsewhere.append,
             others_walk=lambda: self.others_walk,

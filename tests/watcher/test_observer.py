@@ -22,6 +22,7 @@ from watcher.observer import Observer, detach_missing
 from watcher.root import Root
 from watcher.session import Settings
 from watcher.settle import Settling
+from watcher.vanished import Vanished
 
 
 class Bench:
@@ -40,6 +41,7 @@ class Bench:
             directories_max=256,
             removal_percent=50.0,
             is_quiet=lambda: False,
+            vanished=Vanished(SystemClock()),
             choose=self._choose,
             elsewhere=lambda _place: None,
             others_walk=lambda: False,

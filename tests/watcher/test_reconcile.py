@@ -262,6 +262,20 @@ def test_a_file_that_has_or_had_other_names_is_read_again(before: int, after: in
     assert (state_after(plan).content, state_after(plan).hash) == (Content.PENDING, HASH)
 
 
+def test_a_file_is_read_again_when_it_may_have_had_another_name() -> None:
+    seen = at(b"a", CHANGED, Sign.ATTRIBUTES)._replace(doubted=True)
+    assert state_after(plan_of([node(5, b"a", facts(1))], seen)).content == Content.PENDING
+    assert not plan_of([node(5, b"a", CHANGED)], seen).drafts
+
+
+def test_a_file_is_read_again_when_another_name_of_it_went_between_the_two_looks() -> None:
+    link = at(b"b", facts(1, ctime_ns=150, nlink=2), Sign.CREATED)
+    first = node(5, b"a", facts(1))
+    plan = plan_of([first], link, at(b"a", facts(1, ctime_ns=200), Sign.ATTRIBUTES))
+    found = {d.node: d.event.state.content for d in plan.drafts if isinstance(d.event, Modified)}
+    assert found == {5: Content.PENDING}
+
+
 @pytest.mark.parametrize(
     ("old", "new", "content"),
     [

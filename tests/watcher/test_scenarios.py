@@ -391,6 +391,32 @@ def test_each_hard_link_is_a_node_and_all_follow_a_write_through_one(spot: Spot)
     spot.nas.wait(lambda: spot.nas.node(third).state.nlink == 2, "the link count is told")
 
 
+@pytest.mark.parametrize("below", [".", "new"])
+@pytest.mark.parametrize("change", ["rename", "chmod"])
+def test_what_was_written_through_a_link_that_nobody_saw_is_known_of_a_file_changed_since(
+    spot: Spot, below: str, change: str
+) -> None:
+    """Its change time is that of the last change only, and the kernel names only the link."""
+    file = write(spot.path / "a", b"123")
+    spot.see()
+    (spot.path / below).mkdir(exist_ok=True)
+    link = spot.path / below / "link"
+    os.link(file, link)
+    before = link.stat()
+    with link.open("r+b") as opened:
+        opened.write(b"456")
+        opened.flush()
+        os.utime(opened.fileno(), ns=(before.st_atime_ns, before.st_mtime_ns))
+    link.unlink()
+    if below != ".":
+        link.parent.rmdir()
+    if change == "rename":
+        file.rename(spot.path / "b")
+    else:
+        file.chmod(0o600)
+    spot.see()
+
+
 def test_symbolic_links_are_leaves_wherever_they_point(spot: Spot) -> None:
     write(spot.outside / "secret")
     targets = {

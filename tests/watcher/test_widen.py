@@ -61,6 +61,15 @@ def test_all_names_of_a_file_that_was_written_are_looked_at(rig: Rig) -> None:
     assert Sign.WRITTEN in batch[Place(rig.number, b"b")].signs
 
 
+def test_what_was_written_under_a_name_that_went_was_written_under_all(rig: Rig) -> None:
+    (rig.path / "a").write_bytes(b"1")
+    os.link(rig.path / "a", rig.path / "b")
+    rig.scan()
+    (rig.path / "a").unlink()
+    batch = widened(rig, "a", Sign.WRITTEN | Sign.DELETED)
+    assert Sign.WRITTEN in batch[Place(rig.number, b"b")].signs
+
+
 def test_an_unchanged_file_leads_nowhere(rig: Rig) -> None:
     (rig.path / "a").touch()
     os.link(rig.path / "a", rig.path / "b")

@@ -108,7 +108,7 @@ class Guard:
                     421,
                     "misdirected",
                     "this server is not known by the name in the Host header;"
-                    " add it to the configured host names",
+                    " add it to api.hosts in its configuration",
                     log_id=self.log_id,
                 )
             if name == b"authorization":

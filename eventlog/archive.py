@@ -6,6 +6,7 @@ here and in the log is known by its position. A file is durable before the trans
 commits; a crash in between leaves events in both places, never in none.
 """
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -72,6 +73,28 @@ class Archive:
             raise ArchiveError(
                 f"{self.path}: cannot archive: {error.strerror}; nothing is dropped until it works"
             ) from error
+
+    def check(self, connection: apsw.Connection) -> None:
+        """Say now what would keep the next file from being written.
+
+        Args:
+            connection: a reader's.
+
+        Raises:
+            ArchiveError: the directory cannot be used, or what was archived before is not there.
+        """
+        self._covered(dict(fetch(connection, META)))
+        target = self._directory if self._directory.exists() else self._directory.parent
+        if not target.is_dir():
+            problem = f"{target} is no directory" if target.exists() else f"there is no {target}"
+        elif not os.access(target, os.W_OK | os.X_OK):
+            problem = f"{target} cannot be written"
+        else:
+            return
+        raise ArchiveError(
+            f"{self.path}: cannot archive: {problem}; mount its disk or change `archive` in the"
+            " configuration; nothing is dropped until it works"
+        )
 
     def segments(self, connection: apsw.Connection, after: int, upto: int) -> list[Segment]:
         """Return the files that hold events of this log between two positions, in order.

@@ -29,6 +29,11 @@ class Ballast:
         self._size = size
 
     @property
+    def mib(self) -> int:
+        """Its size in MiB."""
+        return self._size // 2**20
+
+    @property
     def is_there(self) -> bool:
         """Whether there is something to be given up."""
         return self._path.exists() and self._path.stat().st_size == self._size

@@ -149,9 +149,12 @@ def restore(
     if place.exists() and place.samefile(source.path):
         raise LogUnavailableError(f"{place}: this is the database itself; give a backup of it")
     aside = place.with_name(f"{place.name}.replaced")
-    with translated_os_errors(aside):
-        aside.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with translated_os_errors(place.parent):
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with contextlib.closing(LogLock(database)), contextlib.ExitStack() as undo:
+        with translated_os_errors(aside):
+            aside.mkdir(mode=0o700, exist_ok=True)
+        undo.callback(_remove_empty, aside)
         old = _settle(place, vfs)
         with replacing(place, part=aside / ".part", calls=calls) as file:
             _make(source, file.path, [old.head], now_us, vfs)
@@ -161,6 +164,11 @@ def restore(
             kept.keep(is_whole=old.is_whole)
         undo.pop_all()
     return Restored(made, kept.path if old.is_there else None)
+
+
+def _remove_empty(directory: Path) -> None:
+    with contextlib.suppress(OSError):  # it holds something that an earlier restore has kept
+        directory.rmdir()
 
 
 def _free_name(directory: Path, stamp: str) -> Path:

@@ -107,7 +107,15 @@ def run_command(name: str, words: Sequence[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     module.configure(parser)
-    return module.run(parser.parse_args(words))
+    return module.run(_parsed(parser, words))
+
+
+def _parsed(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
+    """Parse options and arguments in any order, as people write them."""
+    try:
+        return parser.parse_intermixed_args(words)
+    except TypeError:  # argparse cannot do that for a command that has commands of its own
+        return parser.parse_args(words)
 
 
 def guarded(work: Callable[[], int]) -> int:

@@ -31,6 +31,11 @@ FULL: Final = (
     " changed meanwhile will be found"
 )
 
+BARE: Final = (
+    "{}: the disk is nearly full: there is no room to keep {} MiB back, without which a full disk"
+    " cannot be tidied by itself; free some space"
+)
+
 _log = logging.getLogger("nasfeed")
 
 
@@ -50,13 +55,14 @@ class FullDisk:
         self._ballast = ballast
         self._clock = clock
         self._again = float("-inf")
+        self._bare = ""
 
     @property
     def warnings(self) -> list[str]:
         """What an operator should know."""
-        if not self._log.full and not self._log.reserved:
-            return []
-        return [FULL.format(self._log.path)]
+        if self._log.full or self._log.reserved:
+            return [FULL.format(self._log.path)]
+        return [self._bare] if self._bare else []
 
     def task(self) -> Task:
         """Return what is to be done from time to time."""
@@ -76,6 +82,14 @@ class FullDisk:
             self._again = self._clock.monotonic() + AGAIN_SECONDS
         elif not self._log.full and self._ballast.has_room:
             self._ballast.make()
+        self._tell_bare()
+
+    def _tell_bare(self) -> None:
+        """Say once when there is no ballast, and show it for as long."""
+        bare = "" if self._ballast.is_there else BARE.format(self._log.path, self._ballast.mib)
+        if bare and bare != self._bare and not self._log.full:
+            _log.warning("%s", bare)
+        self._bare = bare
 
     def _relieve(self, stop: threading.Event) -> None:
         self._log.reserved = True

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -11,6 +12,7 @@ from eventlog.archive import Archive
 from eventlog.ballast import Ballast
 from eventlog.clock import Clock
 from eventlog.compaction import DAY_US, Compactor, Options, Report, Result, no_report
+from eventlog.connection import open_reader
 from eventlog.log import Log
 from eventlog.pace import Pace
 from projections.squash import Squashed, finish, squash
@@ -22,6 +24,9 @@ from tools.upkeep import Task
 
 COMPACTION_SECONDS: Final = 86_400.0
 """Between compactions in the background: each writes a file of the archive."""
+
+ARCHIVE_SECONDS: Final = 600.0
+"""Between looks whether the archive could be written; else it would show only when it is."""
 
 BACKGROUND_REST: Final = 4.0
 """The writer is left alone four times as long as it was held."""
@@ -58,13 +63,17 @@ class Maintenance:
     ) -> None:
         self._log = log
         self._clock = clock
-        kept = None if archive is None else Archive(archive)
-        self.compactor = Compactor(log, Options(window_us(history_days), kept, before), clock)
+        self._archive = None if archive is None else Archive(archive)
+        options = Options(window_us(history_days), self._archive, before)
+        self.compactor = Compactor(log, options, clock)
         self._full_disk = FullDisk(log, self.compactor, Ballast(log.path), clock)
 
     def tasks(self) -> list[Task]:
         """Return what is to be done from time to time."""
-        return [self._full_disk.task(), Task("compaction", COMPACTION_SECONDS, self._compact)]
+        tasks = [self._full_disk.task(), Task("compaction", COMPACTION_SECONDS, self._compact)]
+        if self._archive is not None:
+            tasks.append(Task("archive", ARCHIVE_SECONDS, self._check_archive, first_seconds=0))
+        return tasks
 
     @property
     def warnings(self) -> list[str]:
@@ -83,6 +92,11 @@ class Maintenance:
 
     def _pace(self, stop: threading.Event, rest: float) -> Pace:
         return Pace(self._log, self._clock, stop, rest)
+
+    def _check_archive(self, _: threading.Event) -> None:
+        if self._archive is not None:
+            with closing(open_reader(self._log.path)) as connection:
+                self._archive.check(connection)
 
     def _compact(self, stop: threading.Event) -> Result:
         finish(self._log, self.compactor, self._pace(stop, BACKGROUND_REST))

@@ -50,10 +50,11 @@ def run(arguments: argparse.Namespace) -> int:
             fill = filling(files.enter_context(_snapshot(of, arguments.from_snapshot)))
         if arguments.check:
             return _report_check(check(of.database, fill), as_json=arguments.json)
-        return _replay(of.database, fill, as_json=arguments.json)
+        from_snapshot = arguments.from_snapshot is not None
+        return _replay(of.database, fill, from_snapshot=from_snapshot, as_json=arguments.json)
 
 
-def _replay(database: str, fill: Fill, *, as_json: bool) -> int:
+def _replay(database: str, fill: Fill, *, from_snapshot: bool, as_json: bool) -> int:
     clock = SystemClock()
     began = clock.monotonic()
     events = replay(database, fill)
@@ -61,7 +62,8 @@ def _replay(database: str, fill: Fill, *, as_json: bool) -> int:
     if as_json:
         print_json({"events": events, "seconds": seconds})
     else:
-        print(f"{events:,} events replayed in {seconds} s; all that is derived from them is new")
+        what = "nodes of the snapshot and events after it" if from_snapshot else "events"
+        print(f"{events:,} {what} replayed in {seconds} s; all that is derived from them is new")
     return 0
 
 

@@ -30,11 +30,13 @@ class Task(NamedTuple):
         name: for messages, and to ask for it.
         interval_seconds: between the end of one turn and the begin of the next.
         work: does it; gets an event that is set when the server stops, and must then end soon.
+        first_seconds: the first turn is after so long, or after the interval if that is less.
     """
 
     name: str
     interval_seconds: float
     work: Callable[[threading.Event], object]
+    first_seconds: float = FIRST_SECONDS
 
 
 class Upkeep:
@@ -49,7 +51,7 @@ class Upkeep:
         self._tasks = tuple(tasks)
         self._clock = clock
         now = clock.monotonic()
-        self._due = {t.name: now + min(t.interval_seconds, FIRST_SECONDS) for t in tasks}
+        self._due = {t.name: now + min(t.interval_seconds, t.first_seconds) for t in tasks}
         self._asked: set[str] = set()
         self._failed: dict[str, str] = {}
         self._stopping = threading.Event()

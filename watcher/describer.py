@@ -172,14 +172,27 @@ class Describer:
             pool.wake()
 
     def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._work()
+            except LogClosedError:
+                return
+            except Exception as error:  # noqa: BLE001 - whatever it is, see below
+                # A fault of our own must not end the describing for good. What was in hand is
+                # still pending in the log.
+                _log.exception("describing files: please report this")
+                problem = f"an error of nasfeed itself: {error!r}"
+                self._status = msgspec.structs.replace(self._status, problem=problem)
+                self._stopping.wait(IDLE_SECONDS)
+                self._backlog = Backlog(self._log.head)
+
+    def _work(self) -> None:
         connection = open_reader(self._log.path)
         self._pool = pool = self._make_pool()
         unsubscribe = self._log.wakeup.subscribe(pool.wake)
         try:
             while not self._stopping.is_set():
                 self._round(pool, Tree(connection))
-        except LogClosedError:
-            return
         finally:
             unsubscribe()
             self._pool = None
@@ -264,10 +277,11 @@ class Describer:
 
     def _report_changed(self, outcomes: Iterable[Outcome], tree: Tree) -> None:
         for outcome in outcomes:
-            if outcome.status in (Status.CHANGED, Status.UNREADABLE) and (
-                node := tree.node(outcome.number)
-            ):
-                self._suspect(tree.ancestors(node.number)[0], _place(node))
+            if outcome.status not in (Status.CHANGED, Status.UNREADABLE):
+                continue
+            chain = tree.chain(outcome.number)
+            if len(chain) > 1:  # else it is gone by now
+                self._suspect(chain[0][0], Place(chain[-2][0], chain[-1][1]))
 
     def _finish(self, outcomes: Iterable[Outcome], *, settled: bool) -> None:
         now = self._clock.monotonic()

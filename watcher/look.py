@@ -106,13 +106,16 @@ class Looker:
             OSError: the disk is in trouble; says nothing about whether the file exists.
         """
         name = place.name
-        if self.hidden(directory_fd, name):
+        hidden = self.hidden(directory_fd, name)
+        if hidden and not sign & Sign.MOVED_TO:
             return Observation(place, None, sign, excluded=True)
         try:
             found = os.lstat(name, dir_fd=directory_fd)
             facts = self.facts_at(found, directory_fd, name)
         except (FileNotFoundError, NotADirectoryError):
-            return Observation(place, None, sign)
+            return Observation(place, None, sign, excluded=hidden)
+        if hidden:
+            return Observation(place, None, sign, excluded=True, hidden=facts)
         return Observation(place, facts, sign)
 
     @staticmethod

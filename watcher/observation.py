@@ -40,6 +40,7 @@ class Observation(NamedTuple):
         excluded: something is there, but its name is excluded.
         birth_ns: when the file was made, nanoseconds since 1970, asked for only where a file
             turned up in a new place; None when unknown.
+        hidden: what is there although it is excluded, if it was just moved there.
         doubted: bytes may have been written under another name, of which nobody heard.
     """
 
@@ -49,6 +50,7 @@ class Observation(NamedTuple):
     excluded: bool = False
     birth_ns: int | None = None
     doubted: bool = False
+    hidden: Facts | None = None
 
 
 def new_state(place: Place, facts: Facts, target: bytes | None = None) -> State:

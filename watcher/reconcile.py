@@ -115,6 +115,7 @@ class _Matching:
     ) -> None:
         self._seen = {o.place: o for o in observations}
         self._files = Counter(_file(o.facts) for o in self._seen.values() if o.facts is not None)
+        self._hidden = {_file(o.hidden) for o in self._seen.values() if o.hidden and o.hidden.fs}
         self._known = known
         self._now_ns = now_ns
         self._author = author
@@ -199,7 +200,7 @@ class _Matching:
             return
         if seen.facts is not None:
             reason = Reason.REPLACED
-        elif seen.excluded:
+        elif seen.excluded or _file(node.state) in self._hidden:
             reason = Reason.EXCLUDED
         elif Sign.MOVED_FROM in seen.signs:
             reason = Reason.MOVED_OUT

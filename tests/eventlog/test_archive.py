@@ -48,6 +48,34 @@ def read_all(reader: apsw.Connection, archive: Archive, **more: int) -> list[Rec
     return list(whole.read(reader, archive, 0, history.head(reader), **more))
 
 
+def test_a_place_that_cannot_be_used_is_told_before_anything_is_archived(
+    reader: apsw.Connection, tmp_path: Path
+) -> None:
+    Archive(str(tmp_path / "archive")).check(reader)
+    assert not (tmp_path / "archive").exists()
+    (tmp_path / "file").touch()
+    problems = {
+        "no/archive": "there is no .*/no;",
+        "file/archive": "file is no directory",
+        "file": "Not a directory",
+    }
+    for name, problem in problems.items():
+        with pytest.raises(ArchiveError, match=problem):
+            Archive(str(tmp_path / name)).check(reader)
+
+
+def test_an_archive_whose_disk_is_missing_is_told(
+    log: Log, clock: FakeClock, reader: apsw.Connection, archive: Archive
+) -> None:
+    fill(log)
+    age(clock)
+    compactor(log, clock, archive=archive).run(GO_ON)
+    archive.check(reader)
+    Path(archive.path).rename(archive.path + ".unmounted")
+    with pytest.raises(ArchiveError, match="are not there; mount its disk"):
+        archive.check(reader)
+
+
 def test_all_that_ever_was_is_in_archive_and_log_together(
     log: Log, clock: FakeClock, reader: apsw.Connection, archive: Archive
 ) -> None:

@@ -219,7 +219,7 @@ def test_a_damaged_backup_changes_nothing(database: Path, tmp_path: Path) -> Non
     with pytest.raises(LogFormatError, match="position 4"):
         put_back(tmp_path / "b", database)
     assert database.read_bytes() == before
-    assert list((tmp_path / "log.db.replaced").iterdir()) == []
+    assert not (tmp_path / "log.db.replaced").exists()
 
 
 def test_a_damaged_snapshot_changes_nothing(database: Path, tmp_path: Path) -> None:

@@ -35,6 +35,12 @@ def test_a_task_has_its_first_turn_soon_and_then_at_its_interval() -> None:
     assert work.turns == 2
 
 
+def test_a_task_may_have_its_first_turn_at_once() -> None:
+    work = Counting()
+    upkeep = Upkeep([Task("look", 3600, work, first_seconds=0)], FakeClock())
+    assert (upkeep.run_due(), work.turns) == (3600, 1)
+
+
 def test_the_interval_begins_when_the_turn_ends() -> None:
     clock = FakeClock()
 

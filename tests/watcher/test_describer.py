@@ -1,18 +1,22 @@
 """What is found about contents is appended only to the file that was read."""
 
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from eventlog.events import DISK, Content, Created, Modified, Removed, State
+from eventlog.clock import SystemClock
+from eventlog.events import DISK, Content, Created, Modified, Reason, Removed, State
 from eventlog.log import Draft, Log
 from projections.replay import FOLDS
 from projections.tree import Node, Tree
+from tests.serving import DEADLINE_SECONDS, wait_until
 from watcher.backend import Place
-from watcher.describer import describe
+from watcher.describer import Describer, Roots, When, describe
+from watcher.metadata.pool import ProbePool
 from watcher.metadata.task import Outcome, Status
 from watcher.observation import Facts, new_state
 
@@ -122,3 +126,63 @@ def test_what_fails_again_in_the_same_way_is_no_news(bench: Bench) -> None:
     assert bench.node() == before
     bench.describe(bench.outcome())
     assert bench.state().content == Content.DONE
+
+
+class Watched:
+    """A describer of one real file, of which the log says something else."""
+
+    def __init__(self, log: Log, top: Path) -> None:
+        file = top / "f"
+        file.write_bytes(b"something longer")
+        found = top.stat()
+        root = Facts(stat.S_IFDIR | 0o755, 0, 10, 10, 7, found.st_ino, 0, 0, 0)
+        log.append([Draft(0, Created(DISK, new_state(Place(0, b"r"), root, bytes(top))))])
+        self.file = log.append([Draft(0, Created(DISK, file_state()))])
+        self.log = log
+        self.suspected = threading.Semaphore(0)
+        self.places: list[tuple[int, Place]] = []
+        clock = SystemClock()
+        self.describer = Describer(
+            log,
+            lambda: ProbePool(1, clock=clock),
+            When(lambda _: False, lambda: 0, lambda: False),
+            Roots(self._suspect, lambda _: True),
+            clock,
+        )
+
+    def _suspect(self, root: int, place: Place) -> None:
+        self.places.append((root, place))
+        self.suspected.release()
+        if len(self.places) == 1:
+            raise ZeroDivisionError("a fault of its own")
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[Watched]:
+    log = Log(str(tmp_path / "log.db"), FOLDS)
+    (tmp_path / "r").mkdir()
+    watched = Watched(log, tmp_path / "r")
+    watched.describer.start()
+    yield watched
+    watched.describer.stop()
+    watched.describer.join()
+    log.close()
+
+
+def test_a_fault_of_its_own_does_not_end_it(
+    watched: Watched, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert watched.suspected.acquire(timeout=DEADLINE_SECONDS)
+    wait_until(lambda: "nasfeed itself" in watched.describer.status.problem, "it says so")
+    assert watched.suspected.acquire(timeout=DEADLINE_SECONDS)
+    assert watched.places[0] == watched.places[1] == (1, Place(1, b"f"))
+    wait_until(lambda: not watched.describer.status.problem, "all is well again")
+    assert "please report this" in caplog.text
+
+
+def test_a_file_that_was_removed_while_it_was_read_is_suspected_by_nobody(watched: Watched) -> None:
+    for _ in range(2):
+        assert watched.suspected.acquire(timeout=DEADLINE_SECONDS)
+    watched.log.append([Draft(watched.file, Removed(DISK, Reason.DELETED, 1, b"f", 0o100644))])
+    wait_until(lambda: watched.describer.idle, "nothing is left")
+    assert watched.describer.status.problem == ""

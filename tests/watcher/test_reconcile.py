@@ -211,6 +211,12 @@ def test_a_node_that_is_nowhere_has_a_reason(signs: Sign, excluded: bool, reason
     assert lost(plan_of([node(5, b"a", facts(1))], seen)) == {5: (reason, False)}
 
 
+def test_a_file_that_was_renamed_to_an_excluded_name_is_excluded() -> None:
+    there = at(b"b", None, Sign.MOVED_TO)._replace(excluded=True, hidden=facts(1, ctime_ns=200))
+    plan = plan_of([node(5, b"a", facts(1))], at(b"a", None, Sign.MOVED_FROM), there)
+    assert lost(plan) == {5: (Reason.EXCLUDED, False)}
+
+
 def test_directories_are_listed_when_their_file_is_new_for_their_node() -> None:
     known = [node(5, b"a", directory(1)), node(6, b"b", directory(2)), node(7, b"d", directory(4))]
     plan = plan_of(

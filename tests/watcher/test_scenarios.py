@@ -270,6 +270,20 @@ def test_what_is_moved_out_is_removed_and_comes_back_as_new(spot: Spot) -> None:
     assert not before & {spot.number("again"), spot.number("again/file")}
 
 
+def test_what_gets_an_excluded_name_leaves_the_feed_for_that_reason(spot: Spot) -> None:
+    write(spot.path / "directory" / "file")
+    write(spot.path / "single")
+    spot.see()
+    before = {spot.number(name) for name in ("directory", "directory/file", "single")}
+    cursor = spot.nas.head
+    (spot.path / "directory").rename(spot.path / "directory.__tmp__")
+    (spot.path / "single").rename(spot.path / "single.__tmp__")
+    spot.see()
+    reasons = spot.nas.removals(cursor)
+    assert set(reasons) == before
+    assert set(reasons.values()) <= {Reason.EXCLUDED, Reason.DELETED}  # a poll cannot tell
+
+
 def test_a_move_to_another_root_keeps_the_ids(spot: Spot) -> None:
     other = spot.nas.roots["two"] / spot.path.name
     write(spot.path / "directory" / "file")

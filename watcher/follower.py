@@ -32,6 +32,9 @@ MOVE_MAX_SECONDS = 10.0
 LOST_SECONDS = 2.0
 """How long a directory is searched for before the whole root is scanned for it."""
 
+LOST_MAX_SECONDS = 10.0
+"""How long it is searched for while something waits that may say where it is, or was."""
+
 OTHERS_SECONDS = 60.0
 """How long removals that a scan found wait until the other roots have been walked."""
 
@@ -100,6 +103,10 @@ class Follower:
     def walking(self) -> bool:
         """Whether the scan of the whole root has places left that it has not seen."""
         return self.scan is not None and not self.scan.walked
+
+    @property
+    def _patience_seconds(self) -> float:
+        return LOST_MAX_SECONDS if self.busy or self._held else LOST_SECONDS
 
     @property
     def idle(self) -> bool:
@@ -297,7 +304,7 @@ class Follower:
         for place, lost in list(self._lost.items()):
             if self._tools.tree.node(place.directory) is None:
                 del self._lost[place]
-            elif now - lost.since > LOST_SECONDS:
+            elif now - lost.since > self._patience_seconds:
                 del self._lost[place]
                 self.rescan_reason = "a directory was not where it was expected"
 
@@ -368,7 +375,7 @@ class Follower:
             elif self._tools.directories.is_foreign(number):
                 pass  # its new root lists it
             elif self._tools.tree.node(number) is not None:
-                if now - since <= LOST_SECONDS:
+                if now - since <= self._patience_seconds:
                     continue
                 self.rescan_reason = "a directory was not where it was expected"
             del self._unlisted[number]

@@ -40,8 +40,10 @@ SORTS = {
 }
 """Queries that sort what they found."""
 
-SMALL = re.compile(r"SCAN (up|below|CONSTANT ROW|sqlite_sequence|pragma_\w+)\b")
-"""The rows of a recursive query itself, and the one row that holds the head."""
+SMALL = re.compile(
+    r"SCAN (up|below|asked|CONSTANT ROW|\d+ CONSTANT ROWS|sqlite_sequence|pragma_\w+)\b"
+)
+"""The rows of a recursive query, those of a statement itself, and the row that holds the head."""
 
 
 def queries(module: ModuleType) -> dict[str, str]:

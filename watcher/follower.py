@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from eventlog.clock import Clock
-from eventlog.events import DISK, Content, Reason
+from eventlog.events import DISK
 from projections.tree import Node
 from watcher.backend import Hints, Place, Sign
 from watcher.look import NOTHING
-from watcher.observation import Observation, unchanged
+from watcher.observation import is_news
 from watcher.reconcile import Gone
 from watcher.recorder import Recorded
-from watcher.removals import Withheld, withhold
+from watcher.removals import Withheld, sort_gone, withhold
 from watcher.scan import Scan, Tools
 from watcher.settle import Settling
 from watcher.widen import Batch
@@ -250,20 +250,11 @@ class Follower:
                 continue  # what cannot be looked at stays as it is known; scans count it
         self._tools.widener.widen(batch)
         self._tools.vanished.note(places, batch, self._tools.tree)
-        if any(map(self._is_news, batch.values())):
+        known = self._tools.tree.children_at(batch)
+        if any(is_news(seen, known.get(place)) for place, seen in batch.items()):
             self.record(batch, DISK)
         self._lost = lost
         self._give_up_lost(now)
-
-    def _is_news(self, seen: Observation) -> bool:
-        """Say whether a look can mean an event, so that the writer is not asked about echoes.
-
-        Most hints are about what was recorded already, as faces and scans are quicker than them.
-        """
-        node = self._tools.tree.child(*seen.place)
-        if node is None or seen.facts is None:
-            return node is not None or seen.facts is not None or Sign.MOVED_FROM in seen.signs
-        return node.state.content != Content.PENDING or not unchanged(node.state, seen.facts)
 
     def _give_away(self, numbers: Iterable[int]) -> set[int]:
         """Stop watching directories that were moved to another root; returns which were."""
@@ -292,7 +283,7 @@ class Follower:
             self._tools.directories.forget(number)
             self._below.append(Scan(self._tools, number))
         self.unmounted |= recorded.unmounted
-        certain, uncertain = _sort_gone(recorded.gone, batch)
+        certain, uncertain = sort_gone(recorded.gone, batch)
         for gone in uncertain:
             self._held[gone.node.number] = _Held(gone, now)
         if certain:
@@ -458,15 +449,3 @@ class Follower:
             self._tools.elsewhere(place)
         else:
             self._settling.note(place, Sign.ATTRIBUTES, now)
-
-
-def _sort_gone(gone: Iterable[Gone], batch: Batch) -> tuple[list[Gone], list[Gone]]:
-    """Tell names that were unlinked from those that may have been renamed to elsewhere."""
-    certain: list[Gone] = []
-    uncertain: list[Gone] = []
-    for lost in gone:
-        state = lost.node.state
-        seen = batch[Place(state.parent, state.name)]
-        unlinked = Sign.DELETED in seen.signs and Sign.MOVED_FROM not in seen.signs
-        (certain if unlinked or lost.reason == Reason.EXCLUDED else uncertain).append(lost)
-    return certain, uncertain

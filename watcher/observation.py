@@ -7,6 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from eventlog.events import Content, State
+from projections.tree import Node
 from watcher.backend import Place, Sign
 
 
@@ -133,3 +134,17 @@ def unchanged(state: State, facts: Facts) -> bool:
         and state.nlink == facts.nlink
         and state.target == facts.target
     )
+
+
+def is_news(seen: Observation, node: Node | None) -> bool:
+    """Say whether a look can mean an event, so that the writer is not asked about echoes.
+
+    Most hints are about what was recorded already, as faces and scans are quicker than them.
+
+    Args:
+        seen: the look.
+        node: what is known at its place.
+    """
+    if node is None or seen.facts is None:
+        return node is not None or seen.facts is not None or Sign.MOVED_FROM in seen.signs
+    return node.state.content != Content.PENDING or not unchanged(node.state, seen.facts)

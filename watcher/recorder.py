@@ -13,7 +13,7 @@ from eventlog.log import Draft, Log, Transaction
 from projections.tree import Node, Tree
 from watcher.backend import Place
 from watcher.observation import Facts, Observation, new_state, unchanged
-from watcher.reconcile import File, Gone, Known, reconcile
+from watcher.reconcile import Gone, Known, reconcile
 
 BURIED_AT_ONCE = 2_000
 """Tombstones in one transaction, so that removing a large directory never holds the writer long."""
@@ -181,19 +181,20 @@ def _unmounted(tree: Tree, observations: Iterable[Observation], known: Known) ->
 
 def gather(tree: Tree, observations: Iterable[Observation]) -> Known:
     """Ask the tree for all that reconciling these observations needs."""
-    by_place: dict[Place, Node] = {}
-    by_file: dict[File, list[Node]] = {}
+    observations = list(observations)
+    at = tree.children_at(o.place for o in observations)
+    by_place = {o.place: at[o.place] for o in observations if o.place in at}
+    news = [
+        (o.place, o.facts)
+        for o in observations
+        if o.facts is not None
+        and o.facts.fs
+        and not (o.place in at and unchanged(at[o.place].state, o.facts))
+    ]
+    by_file = tree.by_files((facts.fs, facts.ino) for _, facts in news)
     above: dict[int, frozenset[int]] = {}
-    for place, facts in ((o.place, o.facts) for o in observations):
-        node = tree.child(*place)
-        if node is not None:
-            by_place[place] = node
-        if facts is None or not facts.fs or (node is not None and unchanged(node.state, facts)):
-            continue
-        file = (facts.fs, facts.ino)
-        if file not in by_file:
-            by_file[file] = tree.by_file(*file)
-        if facts.is_directory and by_file[file] and place.directory not in above:
+    for place, facts in news:
+        if facts.is_directory and by_file[facts.fs, facts.ino] and place.directory not in above:
             above[place.directory] = frozenset(tree.ancestors(place.directory))
     return Known(by_place, by_file, above)
 

@@ -1,14 +1,20 @@
-"""Whether to believe a comparison that finds a great part of a root missing.
+"""Which removals to believe at once.
+
+A name that vanished may have been renamed to a place that was not looked at yet. And a comparison
+may find a great part of a root missing.
 
 What was removed while the server looked on is told by hints, one by one. When only a comparison
 finds it missing, and it is most of a large root, that looks like a disk that lost its contents, a
 pool with a member missing, or a sync tool gone wrong, more often than like somebody's wish.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
+from eventlog.events import Reason
 from projections.tree import Tree
+from watcher.backend import Place, Sign
+from watcher.observation import Observation
 from watcher.reconcile import Gone
 
 NODES_MIN: Final = 1_000
@@ -52,3 +58,25 @@ def withhold(tree: Tree, root: int, gone: Iterable[Gone], percent: float) -> Wit
 
 def _count(tree: Tree, gone: Gone) -> int:
     return tree.count_below(gone.node.number) if gone.node.state.is_directory else 1
+
+
+def sort_gone(
+    gone: Iterable[Gone], seen: Mapping[Place, Observation]
+) -> tuple[list[Gone], list[Gone]]:
+    """Tell names that were unlinked from those that may have been renamed to elsewhere.
+
+    Args:
+        gone: nodes that were seen nowhere any more.
+        seen: what was looked at, the places of these nodes among it.
+
+    Returns:
+        The ones and the others.
+    """
+    certain: list[Gone] = []
+    uncertain: list[Gone] = []
+    for lost in gone:
+        state = lost.node.state
+        signs = seen[Place(state.parent, state.name)].signs
+        unlinked = Sign.DELETED in signs and Sign.MOVED_FROM not in signs
+        (certain if unlinked or lost.reason == Reason.EXCLUDED else uncertain).append(lost)
+    return certain, uncertain

@@ -30,6 +30,8 @@ BATCH = 5_000
 CHUNK = 20_000
 """Entries of one directory held at once; a larger directory is compared in pieces."""
 
+PIECE = 1_000
+"""Entries of such a directory that are looked up together."""
 
 _ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 """What `os.fsencode` uses, at a third of its cost."""
@@ -257,9 +259,12 @@ class Scan:
     def _compare_large(self, todo: _Todo, fd: int) -> None:
         """Compare a directory that is too large to be held: look up by name, both ways."""
         tree, looker, number = self._tools.tree, self._tools.looker, todo.number
-        for name, found in self._entries(fd):
-            self.counts.entries += 1
-            self._compare(todo, fd, name, found, tree.child(number, name))
+        entries = self._entries(fd)
+        while part := list(itertools.islice(entries, PIECE)):
+            self.counts.entries += len(part)
+            known = tree.children_at((number, name) for name, _ in part)
+            for name, found in part:
+                self._compare(todo, fd, name, found, known.get((number, name)))
             if len(self._batch) >= CHUNK:
                 self.flush()
         after = b""

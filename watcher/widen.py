@@ -1,13 +1,13 @@
 """Adds to a batch of observations all other places that decide what the batch means."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from projections.tree import Node, Tree
 from watcher.backend import CONTENT, Place, Sign
 from watcher.directories import Directories
 from watcher.look import Looker
-from watcher.observation import Facts, Observation, unchanged
+from watcher.observation import Observation, unchanged
 
 Batch = dict[Place, Observation]
 
@@ -58,8 +58,9 @@ class Widener:
         wave = list(batch.values())
         while wave:
             wanted: dict[Place, _Wanted] = {}
-            for seen in wave:
-                self._relate(seen, batch, wanted)
+            known = self._tree.children_at(seen.place for seen in wave)
+            newcomers = [s for s in wave if self._relate(s, known.get(s.place), wanted)]
+            self._want_origins(newcomers, batch, wanted)
             looks = [self._look(*item) for item in wanted.items() if item[0] not in batch]
             wave = [seen for seen in looks if seen is not None]
             batch.update((seen.place, seen) for seen in wave)
@@ -76,8 +77,8 @@ class Widener:
         # Its directory was moved or removed. What has its only name elsewhere is not in there.
         return Observation(place, None, want.sign) if want.sole else None
 
-    def _relate(self, seen: Observation, batch: Batch, wanted: dict[Place, _Wanted]) -> None:
-        node = self._tree.child(*seen.place)
+    def _relate(self, seen: Observation, node: Node | None, wanted: dict[Place, _Wanted]) -> bool:
+        """Want the other links of files that changed; says whether a file is new at its place."""
         facts = seen.facts
         stays = (
             node is not None
@@ -88,28 +89,34 @@ class Widener:
             sign = seen.signs & CONTENT or Sign.ATTRIBUTES
             self._want_links(node.state.fs, node.state.ino, sign, wanted)
         if facts is None or (node is not None and unchanged(node.state, facts)):
-            return
-        if stays:
-            if facts.nlink > 1:
-                sign = seen.signs & CONTENT or Sign.ATTRIBUTES if seen.signs else seen.signs
-                self._want_links(facts.fs, facts.ino, sign, wanted)
-            return
-        self._want_origins(seen, facts, batch, wanted)
+            return False
+        if stays and facts.nlink > 1:
+            sign = seen.signs & CONTENT or Sign.ATTRIBUTES if seen.signs else seen.signs
+            self._want_links(facts.fs, facts.ino, sign, wanted)
+        return not stays
 
     def _want_origins(
-        self, seen: Observation, facts: Facts, batch: Batch, wanted: dict[Place, _Wanted]
+        self, newcomers: Sequence[Observation], batch: Batch, wanted: dict[Place, _Wanted]
     ) -> None:
-        """Want the places where the file of a newcomer was known."""
-        origins = self._links(facts.fs, facts.ino)
-        if not origins:
-            return
+        """Want the places where the files of newcomers were known."""
+        files = {(seen.facts.fs, seen.facts.ino): seen.facts for seen in newcomers if seen.facts}
+        known = self._tree.by_files(file for file in files if file[0])
+        for seen in newcomers:
+            assert seen.facts is not None
+            if origins := known.get((seen.facts.fs, seen.facts.ino)):
+                self._add_birth(seen, batch)
+                sole = seen.facts.is_directory or seen.facts.nlink == 1
+                for node in origins:
+                    place = Place(node.state.parent, node.state.name)
+                    before = wanted.get(place)
+                    sign = Sign.ATTRIBUTES | (before.sign if before else Sign(0))
+                    wanted[place] = _Wanted(sign, sole)
+
+    def _add_birth(self, seen: Observation, batch: Batch) -> None:
         fd = self._directories.fd(seen.place.directory)
         if fd is not None:
             birth = self._looker.birth_ns(fd, seen.place.name)
             batch[seen.place] = seen._replace(birth_ns=birth)
-        sole = facts.is_directory or facts.nlink == 1
-        for node in origins:
-            wanted[Place(node.state.parent, node.state.name)] = _Wanted(Sign.ATTRIBUTES, sole)
 
     def _want_links(self, fs: int, ino: int, sign: Sign, wanted: dict[Place, _Wanted]) -> None:
         for node in self._links(fs, ino):

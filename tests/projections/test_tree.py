@@ -41,6 +41,20 @@ def test_children_are_those_of_the_model(records: list[Record]) -> None:
             assert (child.number in there) if child else there == []
 
 
+@given(histories())
+def test_many_places_and_files_are_found_as_one_by_one(records: list[Record]) -> None:
+    tree, model = Tree(holding(records)), Model.of(records)
+    names = {s.name for s in model.states.values()} | {b"none%d" % i for i in range(40)}
+    places = [(parent, name) for parent in [SUPER_ROOT, *model.last] for name in names]
+    at = tree.children_at(places)
+    files = [(fs, ino) for fs in (0, 7, 8) for ino in [*INODES, *range(900, 940)]]
+    of = tree.by_files([*files, *files])
+    for place in places:
+        there = model.at(*place)  # histories here may have several at one place
+        assert (at[place].number in there) if place in at else there == []
+    assert of == {file: tree.by_file(*file) for file in files}
+
+
 @given(histories(), LIMITS)
 def test_pages_of_children_hold_each_name_once_and_in_order(
     records: list[Record], limit: int

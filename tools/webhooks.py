@@ -189,7 +189,7 @@ class Receiver:
         )
 
     def _note_failure(self, error: str, *, is_final: bool = False, wait_seconds: float = 0) -> None:
-        self._wait_seconds = self._backoff.after_failure(wait_seconds)
+        self._wait_seconds = max(self._rest_seconds, self._backoff.after_failure(wait_seconds))
         if is_final:
             _log.warning("webhook %s: %s; it is called no more", self.status.receiver, error)
         elif not self.status.failures:

@@ -242,4 +242,4 @@ def test_messages_rest_between_and_wait_longer_after_each_failure(log: Log) -> N
         waits.append(receiver._wait_seconds)
 
     asyncio.run(run())
-    assert waits == [5.0, 1.0, 7.0, 5.0]
+    assert waits == [5.0, 5.0, 7.0, 5.0]

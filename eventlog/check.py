@@ -7,13 +7,15 @@ import apsw
 from eventlog import codec
 from eventlog.connection import fetch
 from eventlog.errors import CorruptRecordError
-from eventlog.events import Created, Event, Removed
+from eventlog.events import TOMBSTONES, AnyEvent, Created, Described, Modified, Moved
 from eventlog.identifiers import NodeIds
 
 INTEGRITY = "pragma integrity_check(20)"
 META = "select key, value from meta"
 HEAD = "select coalesce((select seq from sqlite_sequence where name = 'events'), 0)"
 TIMES = "select position, time_us from events order by position"
+_LATER = (Modified, Moved, Described, *TOMBSTONES)
+
 HISTORIES = "select node, position, record from events order by node, position"
 
 
@@ -95,14 +97,14 @@ def _histories(connection: apsw.Connection, merged: int, compacted: int) -> Iter
     last_node, last_event = 0, None
     for node, position, record in connection.execute(HISTORIES):
         try:
-            event = codec.decode(record, position)
+            event = codec.decode_any(record, position)
         except CorruptRecordError as error:
             yield str(error)
             event = None
         first = node != last_node
         if first and node > merged and not _is_birth(node, position, event):
             yield f"position {position}: the first event of node {node} is not its creation"
-        if not first and isinstance(last_event, Removed):
+        if not first and isinstance(last_event, TOMBSTONES):
             yield f"position {position}: node {node} was already gone"
         if not first and isinstance(event, Created):
             yield f"position {position}: node {node} was already there"
@@ -111,6 +113,9 @@ def _histories(connection: apsw.Connection, merged: int, compacted: int) -> Iter
         last_node, last_event = node, event
 
 
-def _is_birth(node: int, position: int, event: Event | None) -> bool:
-    """Return whether this can be the first event of a node; what cannot be read is told as such."""
-    return node == position and (event is None or isinstance(event, Created))
+def _is_birth(node: int, position: int, event: AnyEvent | None) -> bool:
+    """Return whether this can be the first event of a node; what cannot be read is told as such.
+
+    An entity of the library has no event of its own for that, but a tombstone is never the first.
+    """
+    return node == position and not isinstance(event, _LATER)

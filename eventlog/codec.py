@@ -3,10 +3,13 @@
 import msgspec
 
 from eventlog.errors import CorruptRecordError
-from eventlog.events import Event
+from eventlog.events import AnyEvent, Event
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Event] = msgspec.msgpack.Decoder(Event)
+_decoder_of_any: msgspec.msgpack.Decoder[AnyEvent] = msgspec.msgpack.Decoder(AnyEvent)
+
+_NODE_TAGS = range(1, 6)
 
 encode = _encoder.encode
 """Encode an event as MessagePack (https://msgpack.org), a tagged array."""
@@ -15,8 +18,13 @@ decode_unchecked = _decoder.decode
 """Decode without translating errors: for hot loops over records that the log itself wrote."""
 
 
+def is_of_node(record: bytes) -> bool:
+    """Say whether a record is of a node: its tag, the first thing in the array, says so."""
+    return len(record) > 1 and record[1] in _NODE_TAGS
+
+
 def decode(record: bytes, position: int) -> Event:
-    """Decode a stored record.
+    """Decode a stored record of a node.
 
     Args:
         record: the stored bytes.
@@ -26,9 +34,21 @@ def decode(record: bytes, position: int) -> Event:
         The event.
 
     Raises:
-        CorruptRecordError: the bytes are no event of this format.
+        CorruptRecordError: the bytes are no event of a node in this format.
     """
     try:
         return _decoder.decode(record)
     except (msgspec.MsgspecError, TypeError) as error:  # in a damaged file it may be no blob
+        raise CorruptRecordError(position, str(error)) from error
+
+
+def decode_any(record: bytes, position: int) -> AnyEvent:
+    """Decode a stored record of whatever it is about; otherwise as `decode`.
+
+    Raises:
+        CorruptRecordError: the bytes are no event of this format.
+    """
+    try:
+        return _decoder_of_any.decode(record)
+    except (msgspec.MsgspecError, TypeError) as error:
         raise CorruptRecordError(position, str(error)) from error

@@ -1,5 +1,6 @@
 """The closed union of events. Field order is the stored format: see tests/eventlog/golden.
 
+Those of the media library are in `eventlog.library`.
 Every event but `Removed` carries the whole state of its node after it, so that a page of changes
 is read from the log alone and merging the events of a node is "the last one wins".
 New fields go at the end and have a default; a field is never removed, moved or given new meaning.
@@ -9,6 +10,8 @@ import stat
 from enum import IntEnum, StrEnum
 
 import msgspec
+
+from eventlog.library import Ended, LibraryEvent
 
 SUPER_ROOT = 0
 """Number of the virtual parent of all roots. It has no event and is in no table."""
@@ -144,6 +147,13 @@ class Removed(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
 
 
 Event = Created | Modified | Moved | Described | Removed
+"""Events about what is on the disk: the only ones that clients of the feed are told of."""
+
+AnyEvent = Event | LibraryEvent
+"""All that the log can hold."""
+
+TOMBSTONES = (Removed, Ended)
+"""After one of these nothing more happens to a node or an entity."""
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
@@ -158,4 +168,4 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     position: int
     node: int
     time_us: int
-    event: Event
+    event: AnyEvent

@@ -62,7 +62,7 @@ def read(
     """
     while rows := _rows(connection, after, upto, node):
         for position, number, time_us, raw in rows:
-            yield Record(position, number, time_us, codec.decode(raw, position))
+            yield Record(position, number, time_us, codec.decode_any(raw, position))
         after = rows[-1][0]
 
 

@@ -26,7 +26,7 @@ from eventlog.errors import (
     LogFullError,
     LogUnavailableError,
 )
-from eventlog.events import Event, Record
+from eventlog.events import AnyEvent, Record
 from eventlog.fold import Fold
 from eventlog.identifiers import NodeIds
 from eventlog.lock import LogLock
@@ -52,7 +52,7 @@ class Draft(NamedTuple):
     """
 
     node: int
-    event: Event
+    event: AnyEvent
 
 
 class Transaction:

@@ -76,7 +76,7 @@ def batches(connection: apsw.Connection, after: int) -> Iterator[list[Record]]:
         if not rows:
             return
         after = rows[-1][0]
-        yield [Record(p, node, time_us, codec.decode(raw, p)) for p, node, time_us, raw in rows]
+        yield [Record(p, node, time_us, codec.decode_any(raw, p)) for p, node, time_us, raw in rows]
 
 
 def create_tables(connection: apsw.Connection, folds: Iterable[Fold]) -> None:

@@ -44,7 +44,7 @@ def read(
         return
     for position, number, time_us, raw in _rows(connection, archive, after, upto):
         if node is None or node == number:
-            yield Record(position, number, time_us, codec.decode(raw, position))
+            yield Record(position, number, time_us, codec.decode_any(raw, position))
 
 
 def gone_directories(connection: apsw.Connection, archive: Archive | None) -> dict[int, Removed]:

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from importlib import resources
 from itertools import groupby
+from typing import cast
 
 import apsw
 
 from eventlog.bulk import BulkInsert, Row
 from eventlog.events import (
+    AnyEvent,
     Content,
     Created,
     Described,
@@ -29,7 +31,7 @@ is named in the update, changed or not: so what an event cannot have changed is 
 _TOUCH = f"{_PUT}, fs = excluded.fs, ino = excluded.ino"
 _PLACE = f"{_TOUCH}, parent = excluded.parent, name = excluded.name"
 
-_INSERTS: dict[type[Event], BulkInsert] = {
+_INSERTS: dict[type[AnyEvent], BulkInsert] = {
     Created: BulkInsert("nodes", _COLUMNS),
     Moved: BulkInsert("nodes", _COLUMNS, _PLACE),
     Modified: BulkInsert("nodes", _COLUMNS, _TOUCH),
@@ -54,15 +56,16 @@ class TreeFold:
     def apply(self, connection: apsw.Connection, records: Sequence[Record]) -> None:
         """Fold records, in order of position."""
         for kind, group in groupby(records, key=_kind):
-            _INSERTS[kind].run(connection, list(map(_row, group)))
+            if kind in _INSERTS:  # else they are of the library
+                _INSERTS[kind].run(connection, list(map(_row, group)))
 
 
-def _kind(record: Record) -> type[Event]:
+def _kind(record: Record) -> type[AnyEvent]:
     return record.event.__class__
 
 
 def _row(record: Record) -> Row:
-    event = record.event
+    event = cast("Event", record.event)
     if isinstance(event, Removed):
         return (record.node, record.position, None, None, None, None, None)
     state = event.state

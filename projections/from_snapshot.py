@@ -67,11 +67,11 @@ def _unchanged(source: apsw.Connection, file: SnapshotFile, floor: int) -> Itera
     Each is compared with the log, so that a snapshot cannot bring in what the log does not know.
     A squash since, or while the snapshot was taken, has dropped the tombstones up to its floor.
     """
-    for record in chain(file.nodes(), file.removed()):
+    for record in chain(file.nodes(), file.removed(), file.library()):
         position, raw = (*fetch(source, LAST, (record.node,)), (0, b""))[0]
         if position > file.header.position or (not position and record.position <= floor):
             continue
-        if position != record.position or codec.decode(raw, position) != record.event:
+        if position != record.position or codec.decode_any(raw, position) != record.event:
             raise SnapshotError(
                 f"{file.path}: the log does not have the event at position {record.position:,};"
                 " replay the log without a snapshot"

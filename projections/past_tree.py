@@ -8,6 +8,7 @@ from itertools import islice
 
 import apsw
 
+from eventlog import codec
 from eventlog.connection import fetch
 from eventlog.events import SUPER_ROOT, Event, Removed
 from projections.overlay import Key, Overlays, Stored
@@ -208,9 +209,12 @@ def path_in_log(connection: apsw.Connection, stored: Stored, position: int) -> b
 
 
 def last_event(connection: apsw.Connection, number: int, position: int) -> Stored | None:
-    """Return the last event of a node up to a position, or None."""
+    """Return the last event of a node up to a position, or None.
+
+    Entities of the library have numbers, too, and are nobody's business who asks for nodes.
+    """
     rows = fetch(connection, LAST, (number, position))
-    return Stored(*rows[0]) if rows else None
+    return Stored(*rows[0]) if rows and codec.is_of_node(rows[0][3]) else None
 
 
 def _place(event: Event) -> tuple[int, bytes]:

@@ -12,10 +12,11 @@ import apsw
 from eventlog import schema
 from eventlog.connection import fetch
 from eventlog.fold import Fold
+from projections.fold_entities import EntitiesFold
 from projections.fold_tree import TreeFold
 
-FOLDS: tuple[Fold, ...] = (TreeFold(),)
-"""All projections of the program."""
+FOLDS: tuple[Fold, ...] = (TreeFold(), EntitiesFold())
+"""The projections that every log has."""
 
 DIFFERENCES_MAX = 20
 """More are counted but not kept: one is enough to say that something is wrong."""
@@ -130,7 +131,10 @@ def _paired(stored: Iterable[Row], replayed: Iterable[Row]) -> Iterator[tuple[Ro
 
 
 def _rows(connection: apsw.Connection, table: str) -> Iterator[Row]:
+    """Yield the rows of a table; none where an older program did not know it."""
     columns = [row[1] for row in fetch(connection, "select * from pragma_table_info(?)", (table,))]
+    if not columns:
+        return
     # Names of the program's own tables and columns; the first column is the primary key.
     query = f'select {", ".join(columns)} from "{table}" order by {columns[0]}'  # noqa: S608
     yield from connection.execute(query)

@@ -9,6 +9,8 @@ cursor up to its position, and to say what was there then. The framing is that o
   record as the log stores it; in order of parent, raw name, number.
 - `I`: where each live node is: rows of node number and which `N` frame, in order of number.
 - `R`: nodes that are gone, rows as in `N`, in order of number.
+- `L`: entities of the library, live and gone, rows as in `N`, in order of number. Only a snapshot
+  that has such frames is of format 2, so that a program that does not know them refuses it.
 - `E`: a `Trailer`, not compressed: where each frame begins and with what, counts, the SHA-256.
 
 It is written from one read transaction. Memory grows by one entry of the trailer for each
@@ -33,10 +35,11 @@ from eventlog.replacing import replacing
 from projections.frames import FrameWriter
 
 FORMAT = 1
+FORMAT_LIBRARY = 2
 FRAME_ROWS = 1_000
 INDEX_ROWS = 10_000
 
-HEADER, NODES, INDEX, REMOVED, TRAILER = b"H", b"N", b"I", b"R", b"E"
+HEADER, NODES, INDEX, REMOVED, LIBRARY, TRAILER = b"H", b"N", b"I", b"R", b"L", b"E"
 
 META = "select key, value from meta"
 NEWEST = "select time_us from events where position <= ? order by position desc limit 1"
@@ -52,6 +55,12 @@ GONE = (
     " from nodes n join events e on e.position = n.position"
     " where n.parent is null order by n.number"
 )
+ENTITIES = (
+    "select l.position, l.number, e.time_us, e.record"
+    " from library_entities l join events e on e.position = l.position order by l.number"
+)
+ANY_ENTITY = "select 1 from library_entities limit 1"
+HAS_LIBRARY = "select 1 from sqlite_schema where name = 'library_entities'"
 
 Place = tuple[int, bytes, int]
 """Parent, raw name and number of a node: the order of the live nodes in the file."""
@@ -106,6 +115,8 @@ class Trailer(msgspec.Struct, frozen=True, kw_only=True):
         nodes, removed: how many live nodes and tombstones there are.
         node_frames, index_frames: the frames of live nodes and of their index.
         removed_frames: where each frame of tombstones begins.
+        entities: how many entities of the library there are, gone ones included.
+        library_frames: where each frame of them begins.
         sha256: of all bytes before this frame.
     """
 
@@ -115,6 +126,8 @@ class Trailer(msgspec.Struct, frozen=True, kw_only=True):
     index_frames: list[IndexFrame]
     removed_frames: list[int]
     sha256: bytes
+    entities: int = 0
+    library_frames: list[int] = []
 
 
 def write(
@@ -164,6 +177,7 @@ def header_of(connection: apsw.Connection, time_us: int) -> Header:
     position = history.head(connection)
     newest = fetch(connection, NEWEST, (position,))
     return Header(
+        format=FORMAT_LIBRARY if _has_entities(connection) else FORMAT,
         log_id=meta.pop("log_id"),
         id_prefix=meta.pop("id_prefix"),
         position=position,
@@ -172,6 +186,11 @@ def header_of(connection: apsw.Connection, time_us: int) -> Header:
         nodes=fetch(connection, COUNT)[0][0],
         meta=meta,
     )
+
+
+def _has_entities(connection: apsw.Connection) -> bool:
+    """Say whether the library knows anything; a log of an older program has no table for it."""
+    return bool(fetch(connection, HAS_LIBRARY) and fetch(connection, ANY_ENTITY))
 
 
 class _Writing:
@@ -187,7 +206,9 @@ class _Writing:
         self._frames.put(HEADER, self._encode(header), pack=False)
         nodes, node_frames = self._nodes()
         index_frames = self._index(node_frames)
-        removed, removed_frames = self._removed()
+        removed, removed_frames = self._rows(REMOVED, GONE)
+        has_entities = header.format == FORMAT_LIBRARY
+        entities, library_frames = self._rows(LIBRARY, ENTITIES) if has_entities else (0, [])
         trailer = Trailer(
             nodes=nodes,
             removed=removed,
@@ -195,6 +216,8 @@ class _Writing:
             index_frames=index_frames,
             removed_frames=removed_frames,
             sha256=self._frames.digest(),
+            entities=entities,
+            library_frames=library_frames,
         )
         self._frames.finish(TRAILER, self._encode(trailer))
 
@@ -215,10 +238,10 @@ class _Writing:
             frames.append(IndexFrame(self._put(INDEX, found), rows[0][0]))
         return frames
 
-    def _removed(self) -> tuple[int, list[int]]:
+    def _rows(self, kind: bytes, query: str) -> tuple[int, list[int]]:
         count, frames = 0, []
-        for rows in self._batches(GONE, FRAME_ROWS):
-            frames.append(self._put(REMOVED, rows))
+        for rows in self._batches(query, FRAME_ROWS):
+            frames.append(self._put(kind, rows))
             count += len(rows)
         return count, frames
 

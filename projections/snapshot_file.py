@@ -10,12 +10,15 @@ import msgspec
 
 from eventlog import codec
 from eventlog.events import Record, Removed
+from eventlog.library import LibraryEvent
 from eventlog.replacing import translated_os_errors
 from projections.frames import MAGIC, FrameReader, SnapshotError
 from projections.snapshot import (
     FORMAT,
+    FORMAT_LIBRARY,
     HEADER,
     INDEX,
+    LIBRARY,
     NODES,
     REMOVED,
     TRAILER,
@@ -101,8 +104,17 @@ class SnapshotFile:
         for start in self.trailer.removed_frames:
             yield from self._records(start, REMOVED)
 
+    def library(self) -> Iterator[Record]:
+        """Read the last events of the library's entities, in order of number.
+
+        Raises:
+            SnapshotError: the file is damaged.
+        """
+        for start in self.trailer.library_frames:
+            yield from self._records(start, LIBRARY)
+
     def rows(self) -> Iterator[Row]:
-        """Read the last events of all nodes, live and gone, as the log stores them.
+        """Read all that it holds, live and gone, as the log stores it.
 
         Raises:
             SnapshotError: the file is damaged.
@@ -111,6 +123,8 @@ class SnapshotFile:
             yield from self._decoded(frame.start, NODES, list[Row])
         for start in self.trailer.removed_frames:
             yield from self._decoded(start, REMOVED, list[Row])
+        for start in self.trailer.library_frames:
+            yield from self._decoded(start, LIBRARY, list[Row])
 
     def children(
         self, parent: int, after: tuple[bytes, int] = FIRST, limit: int = 2**62
@@ -155,6 +169,12 @@ class SnapshotFile:
             raise SnapshotError(f"{self.path}: damaged, its SHA-256 is wrong; use another snapshot")
         nodes = sum(not isinstance(record.event, Removed) for record in self.nodes())
         removed = sum(isinstance(record.event, Removed) for record in self.removed())
+        entities = sum(isinstance(record.event, LibraryEvent) for record in self.library())
+        if entities != self.trailer.entities:
+            raise SnapshotError(
+                f"{self.path}: it holds {entities:,} entities of the library instead of"
+                f" {self.trailer.entities:,}; use another snapshot"
+            )
         if not nodes == self.trailer.nodes == self.header.nodes or removed != self.trailer.removed:
             raise SnapshotError(
                 f"{self.path}: it holds {nodes:,} nodes and {removed:,} removals instead of"
@@ -164,10 +184,10 @@ class SnapshotFile:
     def _header(self) -> Header:
         start = len(MAGIC)
         found = self._struct(start, HEADER, Header)
-        if found.format != FORMAT:
+        if found.format not in (FORMAT, FORMAT_LIBRARY):
             raise SnapshotError(
                 f"{self.path}: format {found.format} is not known here (this nasfeed knows"
-                f" {FORMAT}); use a newer nasfeed"
+                f" {FORMAT} and {FORMAT_LIBRARY}); use a newer nasfeed"
             )
         return found
 
@@ -196,7 +216,7 @@ class SnapshotFile:
 
     def _records(self, start: int, kind: bytes) -> Iterator[Record]:
         for position, node, time_us, raw in self._decoded(start, kind, list[Row]):
-            yield Record(position, node, time_us, codec.decode(raw, position))
+            yield Record(position, node, time_us, codec.decode_any(raw, position))
 
     def _struct(self, start: int, kind: bytes, of: type[T]) -> T:
         return self._decoded(start, kind, of, pack=False)
@@ -212,6 +232,7 @@ class SnapshotFile:
 
 
 def _place(record: Record) -> Place:
-    if isinstance(record.event, Removed):
-        raise SnapshotError(f"position {record.position}: a removal among the nodes of a snapshot")
-    return record.event.state.parent, record.event.state.name, record.node
+    event = record.event
+    if isinstance(event, Removed | LibraryEvent):
+        raise SnapshotError(f"position {record.position}: no live node among those of a snapshot")
+    return event.state.parent, event.state.name, record.node

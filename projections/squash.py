@@ -52,6 +52,14 @@ LIVE = (
 COUNT_LIVE = "select count(*) from nodes where position <= ? and parent is not null"
 ANY_LIVE = "select 1 from nodes where position <= ? and parent is not null limit 1"
 POSITION = "select position from nodes where number = ?"
+LIVE_ENTITIES = (
+    "select l.number, l.position, e.record"
+    " from library_entities l join events e on e.position = l.position"
+    " where l.position > ? and l.position <= ? and l.about is not null"
+    " order by l.position limit ?"
+)
+ANY_LIVE_ENTITY = "select 1 from library_entities where position <= ? and about is not null limit 1"
+ENTITY_POSITION = "select position from library_entities where number = ?"
 COUNT_TOMBSTONES = "select count(*) from nodes where parent is null"
 OLD = "select position from events where position <= ? order by position limit ?"
 FLOOR = "select value from meta where key = 'floor'"
@@ -157,6 +165,7 @@ class _Work:
         self._compactor.options.before(floor)
         while not self._pace.is_stopped:
             self._repeat_states(floor, report)
+            self._repeat_entities(floor)
             if self._archive(floor) and self._pace.run(lambda tx: _set_floor(tx, floor)):
                 # After a restore what is honoured begins higher, see `eventlog.epochs`.
                 self._log.floor = max(self._log.floor, floor)
@@ -185,6 +194,15 @@ class _Work:
             after = rows[-1][1]
             done += len(rows)
             report(done, total)
+
+    def _repeat_entities(self, floor: int) -> None:
+        after = 0
+        while not self._pace.is_stopped:
+            rows = fetch(self._reader, LIVE_ENTITIES, (after, floor, self._pace.size))
+            if not rows:
+                return
+            self._pace.run(lambda tx: _repeat_events(tx, rows))  # noqa: B023 - run at once
+            after = rows[-1][1]
 
     def _archive(self, floor: int) -> bool:
         """Return whether all up to the floor is in the archive, if there is one."""
@@ -225,9 +243,20 @@ def _repeat(transaction: Transaction, rows: list[Row]) -> int:
     return len(drafts)
 
 
+def _repeat_events(transaction: Transaction, rows: list[Row]) -> None:
+    """Append the last events of the library's entities anew, as they are: with their authors."""
+    transaction.append(
+        [
+            Draft(number, codec.decode_any(record, position))
+            for number, position, record in rows
+            if fetch(transaction.connection, ENTITY_POSITION, (number,)) == [(position,)]
+        ]
+    )
+
+
 def _set_floor(transaction: Transaction, floor: int) -> bool:
-    """Return whether it could be set: no live node is at or below it."""
-    if fetch(transaction.connection, ANY_LIVE, (floor,)):
+    """Return whether it could be set: no live node or entity is at or below it."""
+    if any(fetch(transaction.connection, query, (floor,)) for query in (ANY_LIVE, ANY_LIVE_ENTITY)):
         return False
     transaction.set_meta("floor", str(floor))
     transaction.set_meta(MERGED, str(transaction.position))
@@ -239,3 +268,4 @@ def _drop(transaction: Transaction, upto: int) -> None:
     """Drop all up to a position, which is not above the floor: there only tombstones are left."""
     transaction.connection.execute("delete from events where position <= ?", (upto,))
     transaction.connection.execute("delete from nodes where position <= ?", (upto,))
+    transaction.connection.execute("delete from library_entities where position <= ?", (upto,))

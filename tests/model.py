@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from eventlog.events import SUPER_ROOT, Content, Event, Record, Removed, State
+from eventlog.library import LibraryEvent
 
 OUTSTANDING = (Content.PENDING, Content.SKIPPED, Content.FAILED)
 
@@ -23,11 +24,14 @@ class Model:
         return model
 
     def apply(self, record: Record) -> None:
-        self.last[record.node] = (record.position, record.event)
-        if isinstance(record.event, Removed):
+        event = record.event
+        if isinstance(event, LibraryEvent):
+            return  # it is about no node
+        self.last[record.node] = (record.position, event)
+        if isinstance(event, Removed):
             self.states.pop(record.node, None)
         else:
-            self.states[record.node] = record.event.state
+            self.states[record.node] = event.state
 
     def children(self, parent: int) -> list[int]:
         return sorted(n for n, state in self.states.items() if state.parent == parent)

@@ -18,6 +18,7 @@ from eventlog.events import (
     Removed,
     State,
 )
+from eventlog.library import Ended, Kind, LibraryEvent, Right, User, UserChanged
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 UINT32 = st.integers(0, 2**32 - 1)
@@ -90,17 +91,27 @@ def events() -> st.SearchStrategy[Event]:
     )
 
 
+KINDS = ("create", "create", "modify", "move", "describe", "remove")
+ALL_KINDS = (*KINDS, "library")
+
+
 class History:
     """A history in the making: it appends only what can follow.
+
+    Args:
+        kinds: of what can happen.
 
     Attributes:
         records: what happened so far.
         live: the states of the nodes that there are.
+        entities: the numbers of the library's users that there are.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kinds: tuple[str, ...] = KINDS) -> None:
+        self.kinds = kinds
         self.records: list[Record] = []
         self.live: dict[int, State] = {}
+        self.entities: list[int] = []
 
     def directories(self) -> list[int]:
         return [n for n, state in self.live.items() if state.is_directory]
@@ -112,6 +123,14 @@ class History:
             del self.live[node]
         else:
             self.live[node or position] = event.state
+
+    def put_user(self, number: int, event: LibraryEvent) -> None:
+        position = len(self.records) + 1
+        self.records.append(Record(position, number or position, position, event))
+        if isinstance(event, Ended):
+            self.entities.remove(number)
+        elif not number:
+            self.entities.append(position)
 
     def remove(self, node: int, reason: str) -> None:
         """Remove a node and all below it, the deepest first; circles too."""
@@ -136,7 +155,6 @@ SHORT_NAMES = (b"a", b"b", b"c", b"\xff", b"a\n")
 FILESYSTEMS = (0, 7, -(2**63))
 INODES = (1, 2, 3, 4, 2**63, 2**64 - 1)
 TARGETS = (b"/", b"/srv/a", b"/srv/ab/")
-KINDS = ("create", "create", "modify", "move", "describe", "remove")
 
 STEPS = st.binary(min_size=8, max_size=8)
 """One thing that happens, as eight choices: far faster to draw than the thing itself."""
@@ -147,7 +165,10 @@ def happen(history: History, step: bytes) -> None:
 
     Names, inodes and parents are few, so that nodes meet each other.
     """
-    kind, fresh = KINDS[step[0] % len(KINDS)], _state(history, step)
+    kind, fresh = history.kinds[step[0] % len(history.kinds)], _state(history, step)
+    if kind == "library":
+        happen_in_library(history, step)
+        return
     if kind == "create" or not history.live:
         history.put(0, Created("", fresh))
         return
@@ -164,6 +185,17 @@ def happen(history: History, step: bytes) -> None:
         history.put(node, Moved("", new, old.parent, old.name))
     else:
         history.remove(node, list(Reason)[step[1] % len(Reason)])
+
+
+def happen_in_library(history: History, step: bytes) -> None:
+    """Append something that happens to a user of the media library."""
+    known = [0, 0, *history.entities]
+    number = known[step[7] % len(known)]
+    if number and step[1] % 3 == 0:
+        history.put_user(number, Ended("", Kind.USER, "removed"))
+    else:
+        user = User(f"user{step[2] % 4}", "", (Right("media", bool(step[3] % 2)),), step[4], 0)
+        history.put_user(number, UserChanged("", user))
 
 
 def _state(history: History, step: bytes) -> State:
@@ -187,8 +219,8 @@ def _state(history: History, step: bytes) -> State:
     )
 
 
-def _history(steps: list[bytes]) -> list[Record]:
-    history = History()
+def _history(steps: list[bytes], kinds: tuple[str, ...] = KINDS) -> list[Record]:
+    history = History(kinds)
     for step in steps:
         happen(history, step)
     return history.records
@@ -197,3 +229,8 @@ def _history(steps: list[bytes]) -> list[Record]:
 def histories(*, longest: int = 30) -> st.SearchStrategy[list[Record]]:
     """Events as the watcher could append them, and moves into a node's own descendants too."""
     return st.lists(STEPS, max_size=longest).map(_history)
+
+
+def mixed_histories(*, longest: int = 30) -> st.SearchStrategy[list[Record]]:
+    """As `histories`, with events of the media library among them."""
+    return st.lists(STEPS, max_size=longest).map(lambda steps: _history(steps, ALL_KINDS))

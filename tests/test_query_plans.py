@@ -14,6 +14,7 @@ from projections import (
     changes,
     filtered,
     from_snapshot,
+    library,
     overlay,
     past,
     past_tree,
@@ -29,6 +30,9 @@ SCANS = {
     "check.HISTORIES": "checks every event",
     "snapshot.META": "a handful of rows",
     "snapshot.NUMBERS": "writes every node",
+    "snapshot.ENTITIES": "writes every entity of the library",
+    "snapshot.ANY_ENTITY": "ends at the first row",
+    "snapshot.HAS_LIBRARY": "a handful of rows",
     "snapshot.GONE": "writes every tombstone, which nobody else asks for",
     "tree.COUNT_EVENTS": "counts all events, for a status",
 }
@@ -61,7 +65,7 @@ def queries(module: ModuleType) -> dict[str, str]:
 
 MODULES = (
     *(tree, changes, check, past, past_tree, overlay, history, compaction, archive, whole),
-    *(snapshot, from_snapshot, bootstrap, filtered),
+    *(snapshot, from_snapshot, bootstrap, filtered, library),
 )
 QUERIES = {name: query for module in MODULES for name, query in queries(module).items()}
 

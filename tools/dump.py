@@ -18,6 +18,7 @@ from eventlog import history, whole
 from eventlog.archive import ARCHIVE_PATH, Archive
 from eventlog.connection import fetch, open_reader, translated_errors
 from eventlog.events import Moved, Record
+from eventlog.library import LibraryEvent
 from projections.last_paths import LastPaths
 from tools import arguments as kinds_of
 from tools.config import add_source_options, database_path
@@ -112,8 +113,10 @@ def _is_wanted(record: Record, wanted: Filter, paths: LastPaths) -> bool:
 
 
 def _is_below(record: Record, top: bytes, paths: LastPaths) -> bool:
-    """Also of what was moved away from there."""
+    """Also of what was moved away from there. What is of the library is nowhere."""
     event = record.event
+    if isinstance(event, LibraryEvent):
+        return False
     if _contains(top, paths.of(event)):
         return True
     return isinstance(event, Moved) and _contains(

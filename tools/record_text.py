@@ -10,6 +10,7 @@ from eventlog.events import (
     Content,
     Created,
     Described,
+    Event,
     Modified,
     Moved,
     Record,
@@ -17,7 +18,10 @@ from eventlog.events import (
     State,
 )
 from eventlog.identifiers import NodeIds
+from eventlog.library import LibraryEvent
 from projections.last_paths import LastPaths
+from tools import library_text
+from tools.library_text import LIBRARY_KINDS
 from tools.text import local_time, printable, shown_bytes, size, utc_time
 
 KINDS: dict[type, str] = {
@@ -26,6 +30,7 @@ KINDS: dict[type, str] = {
     Moved: "moved",
     Described: "described",
     Removed: "removed",
+    **LIBRARY_KINDS,
 }
 """What each kind of event is called."""
 
@@ -57,14 +62,16 @@ class Shower:
     def table_line(self, record: Record) -> str:
         """Return a line for people: position, time, kind, what it is about."""
         event = record.event
+        start = f"{record.position:>10}  {local_time(record.time_us)}  {KINDS[type(event)]:<9}"
+        by = f"  by {printable(event.author)}" if event.author else ""
+        if isinstance(event, LibraryEvent):
+            return f"{start}  {library_text.about(event)}{by}\n"
         path = shown_bytes(self._paths.of(event))
         if isinstance(event, Moved):
             path = f"{shown_bytes(self._paths.join(event.from_parent, event.from_name))} → {path}"
         mode = event.mode if isinstance(event, Removed) else event.state.mode
         slash = "/" if stat.S_ISDIR(mode) else ""
-        start = f"{record.position:>10}  {local_time(record.time_us)}  {KINDS[type(event)]:<9}"
-        by = f"  by {printable(event.author)}" if event.author else ""
-        return f"{start}  {path}{slash}{_detail(record)}{by}\n"
+        return f"{start}  {path}{slash}{_detail(event)}{by}\n"
 
     def json_line(self, record: Record) -> str:
         """Return a line for programs, with everything that the log holds of the event."""
@@ -76,8 +83,11 @@ class Shower:
             "node": record.node,
             "id": self._ids.to_id(record.node),
             "author": event.author,
-            **text_fields("path", self._paths.of(event)),
         }
+        if isinstance(event, LibraryEvent):
+            fields |= library_text.fields(event)
+            return msgspec.json.encode(fields).decode() + "\n"
+        fields |= text_fields("path", self._paths.of(event))
         match event:
             case Removed():
                 fields |= {"reason": event.reason, **self._place(event.parent, event.name)}
@@ -123,9 +133,8 @@ class Shower:
         return {"parent": above, "parent_id": self._ids.to_id(parent), **text_fields("name", name)}
 
 
-def _detail(record: Record) -> str:
+def _detail(event: Event) -> str:
     """Return what is worth a person's while about an event, in a few words."""
-    event = record.event
     if isinstance(event, Removed):
         return f"  {event.reason.replace('_', ' ')}"
     if isinstance(event, Described) and event.problem:

@@ -1,15 +1,35 @@
 """The events that are stored in `golden/`, one file each. A file once written never changes."""
 
 from eventlog.events import (
+    AnyEvent,
     Content,
     Created,
     Described,
-    Event,
     Modified,
     Moved,
     Reason,
     Removed,
     State,
+)
+from eventlog.library import (
+    Ended,
+    Facts,
+    FactsFound,
+    Help,
+    Kind,
+    Note,
+    NoteChanged,
+    Right,
+    Session,
+    SessionChanged,
+    Share,
+    ShareChanged,
+    TrashChanged,
+    Trashed,
+    Upload,
+    UploadChanged,
+    User,
+    UserChanged,
 )
 
 FILE = State(
@@ -53,7 +73,33 @@ LIMITS = State(
     duration_ms=2**40,
 )
 
-GOLDEN: dict[str, Event] = {
+TIME = 1_700_000_000_123_456
+HELP = Help(12, "only for the client é", TIME)
+NOTE = Note(
+    node=2**48 - 1,
+    name="Ängström 🏖",
+    parent=7,
+    memo="m" * 1024,
+    ext="jpeg",
+    type=1,
+    uploader=9,
+    created_us=-1,
+    modified_us=TIME,
+    uploaded_us=TIME,
+    imported_us=0,
+    duration_ms=1_231_120,
+    width=300,
+    height=400,
+    orientation=6,
+    longitude=-179.999999,
+    latitude=89.5,
+    thumb=2,
+    screen=3,
+    help=HELP,
+    changed_us=TIME,
+)
+
+GOLDEN: dict[str, AnyEvent] = {
     "created-root": Created(
         "", State(0, "Фото".encode(), 0o40755, 0, 0, 0, 0, 2, 0, 0, 0, b"/srv/photos")
     ),
@@ -72,4 +118,53 @@ GOLDEN: dict[str, Event] = {
         f"removed-{reason.replace('_', '-')}": Removed("", reason, 9, b"gone\xff", 0o100600)
         for reason in Reason
     },
+    "user": UserChanged(
+        "command",
+        User(
+            "Terry",
+            "$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA",
+            (Right("photos", write=True), Right("Фото", write=False)),
+            TIME,
+            TIME,
+            TIME,
+            HELP,
+        ),
+    ),
+    "user-bare": UserChanged("", User("a", "", (), 0, 0)),
+    "session": SessionChanged(
+        "library:terry", Session(9, bytes(range(32)), TIME, TIME + 1, "2001:db8::1")
+    ),
+    "note": NoteChanged("library:terry", NOTE),
+    "note-bare": NoteChanged("", Note(1)),
+    "facts": FactsFound(
+        "",
+        Facts(
+            node=5,
+            hash=bytes(range(16)),
+            orientation=8,
+            captured_us=TIME,
+            offset_minutes=-210,
+            longitude=13.4,
+            latitude=-52.5,
+            altitude=34.25,
+            make="Maker",
+            model="Model é",
+            pair="E1B2-pair",
+            problem="",
+            duration_ms=10,
+            width=4000,
+            height=3000,
+        ),
+    ),
+    "facts-problem": FactsFound("", Facts(5, b"", problem="it is cut off")),
+    "share": ShareChanged("library:terry", Share(5, 9, bytes(range(32)), TIME, TIME + 1)),
+    "upload": UploadChanged(
+        "library:terry",
+        Upload(9, 3, "00ff", "beach.jpg", 2**40, (2**40, 0, 17), NOTE, TIME + 1, TIME),
+    ),
+    "trash": TrashChanged(
+        "library:terry",
+        Trashed("photos", b"2026/\xff.jpg", "00ff", 5, 9, TIME, 123, is_directory=False),
+    ),
+    **{f"ended-{kind.name.lower()}": Ended("library:terry", kind, "logged out") for kind in Kind},
 }

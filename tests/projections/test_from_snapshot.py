@@ -26,7 +26,7 @@ RECORDS = [
 PERCENT = st.integers(0, 100)
 
 
-@given(strategies.histories(longest=60), PERCENT, PERCENT, PERCENT)
+@given(strategies.mixed_histories(longest=60), PERCENT, PERCENT, PERCENT)
 def test_it_is_equal_to_a_replay_whatever_was_compacted(
     records: list[Record], taken_percent: int, before_percent: int, after_percent: int
 ) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from eventlog.connection import open_reader
 from eventlog.errors import LogClosedError, LogError
-from eventlog.events import Created, Record, Removed
+from eventlog.events import Created, Described, Modified, Moved, Record, Removed
 from eventlog.log import Log
 from projections import snapshot
 from projections.frames import FrameReader, FrameWriter, SnapshotError
@@ -81,7 +81,7 @@ def test_it_holds_the_last_event_of_every_node(records: list[Record], rows: int)
 
 
 def key(record: Record) -> tuple[bytes, int]:
-    assert not isinstance(record.event, Removed)
+    assert isinstance(record.event, Created | Modified | Moved | Described)
     return record.event.state.name, record.node
 
 
@@ -167,11 +167,11 @@ def test_a_newer_format_is_refused_in_one_line(
     real = snapshot.header_of
 
     def newer(connection: apsw.Connection, time_us: int) -> snapshot.Header:
-        return msgspec.structs.replace(real(connection, time_us), format=2)
+        return msgspec.structs.replace(real(connection, time_us), format=3)
 
     monkeypatch.setattr(snapshot, "header_of", newer)
     snapshot.write(log_of(many(3)), tmp_path / "a", 0)
-    with pytest.raises(SnapshotError, match=r"format 2 is not known here .* use a newer nasfeed"):
+    with pytest.raises(SnapshotError, match=r"format 3 is not known here .* use a newer nasfeed"):
         SnapshotFile(tmp_path / "a")
 
 

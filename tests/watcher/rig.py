@@ -12,6 +12,7 @@ import msgspec
 from eventlog.clock import SystemClock
 from eventlog.connection import open_reader
 from eventlog.events import Content, Described, Event
+from eventlog.library import LibraryEvent
 from eventlog.log import Draft, Log
 from eventlog.schema import batches
 from projections.replay import FOLDS
@@ -148,9 +149,10 @@ class Rig:
         return {path[top:].decode(errors="surrogateescape") for path in found if path is not None}
 
     def events(self, after: int = 0) -> list[Event]:
-        """Return the events above a position, in order."""
+        """Return the events of nodes above a position, in order."""
         with contextlib.closing(open_reader(self._log.path)) as connection:
-            return [record.event for batch in batches(connection, after) for record in batch]
+            found = [record.event for batch in batches(connection, after) for record in batch]
+        return [event for event in found if not isinstance(event, LibraryEvent)]
 
 
 @contextlib.contextmanager

@@ -1,0 +1,95 @@
+"""Folds the library's events into the table of entities: a function of the last event of each."""
+
+from collections.abc import Sequence
+from importlib import resources
+from typing import Final
+
+import apsw
+
+from eventlog.bulk import BulkInsert, Row
+from eventlog.events import Record
+from eventlog.library import (
+    Ended,
+    Entity,
+    Facts,
+    FactsFound,
+    Kind,
+    LibraryEvent,
+    LibraryStated,
+    Note,
+    NoteChanged,
+    Session,
+    SessionChanged,
+    Share,
+    ShareChanged,
+    TrashChanged,
+    Trashed,
+    Upload,
+    UploadChanged,
+    User,
+    UserChanged,
+)
+
+KIND_OF: Final[dict[type[LibraryStated], Kind]] = {
+    UserChanged: Kind.USER,
+    SessionChanged: Kind.SESSION,
+    NoteChanged: Kind.NOTE,
+    FactsFound: Kind.FACTS,
+    ShareChanged: Kind.SHARE,
+    UploadChanged: Kind.UPLOAD,
+    TrashChanged: Kind.TRASHED,
+}
+
+_PUT: Final = BulkInsert(
+    "library_entities",
+    ("number", "position", "kind", "about", "key"),
+    "on conflict (number) do update set position = excluded.position, about = excluded.about,"
+    " key = excluded.key",
+)
+
+
+class EntitiesFold:
+    """Keeps the table of `library.sql`."""
+
+    name: str = "library"
+    version: int = 1
+    schema: str = resources.files("projections").joinpath("library.sql").read_text()
+    tables: tuple[str, ...] = ("library_entities",)
+
+    def apply(self, connection: apsw.Connection, records: Sequence[Record]) -> None:
+        """Fold records, in order of position."""
+        rows = [
+            (record.node, record.position, *_row(record.event))
+            for record in records
+            if isinstance(record.event, LibraryEvent)
+        ]
+        if rows:
+            _PUT.run(connection, rows)
+
+
+def name_key(name: str) -> bytes:
+    """Return what a user is found by: names that differ in case only are the same."""
+    return name.casefold().encode("utf-8", "surrogatepass")
+
+
+def _row(event: LibraryEvent) -> Row:
+    if isinstance(event, Ended):
+        return (event.kind, None, None)
+    return (int(KIND_OF[type(event)]), *_found_by(event.state))
+
+
+def _found_by(state: Entity) -> tuple[int, bytes | None]:
+    """Return what an entity is about, and its key."""
+    match state:
+        case User():
+            return 0, name_key(state.name)
+        case Session():
+            return state.user, state.token
+        case Note() | Facts():
+            return state.node, None
+        case Share():
+            return state.node, state.key
+        case Upload():
+            return state.user, state.key.encode()
+        case Trashed():
+            return 0, state.key.encode()

@@ -22,6 +22,7 @@ from typing import Final, NamedTuple
 from watcher import fanotify_kernel as kernel
 from watcher.backend import Hints, Place, Sign, WatchLimitError
 from watcher.fanotify_events import Places
+from watcher.fanotify_groups import Groups
 from watcher.mounts import Mount, MountTable
 
 READ_BYTES: Final = 256 * 1024
@@ -42,7 +43,7 @@ class UnwatchableError(WatchLimitError):
 
 
 class _Filesystem(NamedTuple):
-    """A filesystem that is mounted somewhere in the root.
+    """A filesystem that is mounted somewhere in the root, or a subvolume of one.
 
     Attributes:
         fsid: how events name it.
@@ -56,7 +57,7 @@ class _Filesystem(NamedTuple):
 
 
 class FanotifyBackend:
-    """A `watcher.backend.Backend` on one fanotify group.
+    """A `watcher.backend.Backend` on fanotify.
 
     Args:
         limit: places held until the observer reads; beyond it they are dropped for an overflow.
@@ -81,7 +82,7 @@ class FanotifyBackend:
     ) -> None:
         self._limit = limit
         self._whole = whole
-        self._group = kernel.open_group(modern=modern, unlimited=unlimited)
+        self._groups = Groups(modern=modern, unlimited=unlimited)
         self._handles = kernel.HandleReader()
         # Two tables: each open file is told once of a change, and two threads want to know.
         self._mounts = MountTable()
@@ -113,7 +114,7 @@ class FanotifyBackend:
     @property
     def is_unlimited(self) -> bool:
         """Whether neither marks nor queue have a limit."""
-        return self._group.unlimited
+        return self._groups.unlimited
 
     def watch(self, number: int, fd: int) -> bool:
         """Notice what happens in a directory; see `watcher.backend.Backend.watch`.
@@ -177,7 +178,7 @@ class FanotifyBackend:
         self._reader.join()
         self.wake()
         with self._open:
-            os.close(self._group.fd)
+            self._groups.close()
             os.close(self._stop)
             self._mounts.close()
             self._mounts_of_reader.close()
@@ -195,10 +196,17 @@ class FanotifyBackend:
             mount_id, handle = self._handles.read(fd)
             filesystem = self._filesystem(mount_id, fd)
             if not filesystem.whole:
-                self._group.mark_directory(_path(fd))
+                return self._mark_directory(filesystem, fd) + handle
         except OSError as error:
             raise self._unwatchable(fd, error) from error
         return filesystem.fsid + handle
+
+    def _mark_directory(self, filesystem: _Filesystem, fd: int) -> bytes:
+        """Mark a directory, and return how events name its filesystem, or its subvolume."""
+        fsid = kernel.filesystem_id(fd)
+        self._groups.mark_directory(fsid, _path(fd))
+        self._remember(filesystem._replace(fsid=fsid))
+        return fsid
 
     def _filesystem(self, mount_id: int, fd: int) -> _Filesystem:
         """Return the filesystem of a mount, marked."""
@@ -206,16 +214,24 @@ class FanotifyBackend:
             # Numbers of mounts are used again, and a mark does not survive an unmount.
             self._filesystems.clear()
             self._check_marks(self._mounts)
+            with self._noticed:
+                self._groups.keep(self._marked)
         found = self._filesystems.get(mount_id)
         if found is None:
             mount = self._mounts.holding(fd)
             if mount is None:
                 raise OSError(errno.ENODEV, "its mount is not in /proc/self/mountinfo")
             found = self._filesystems[mount_id] = self._mark_filesystem(mount, fd)
-            with self._noticed:
-                self._marked[found.fsid] = found
-                self._made += 1
+            if found.whole:
+                self._remember(found)
         return found
+
+    def _remember(self, marked: _Filesystem) -> None:
+        """Note a mark that was made, to be asked for whenever something is unmounted."""
+        with self._noticed:
+            if marked.fsid not in self._marked:
+                self._marked[marked.fsid] = marked
+                self._made += 1
 
     def _mark_filesystem(self, mount: Mount, fd: int) -> _Filesystem:
         whole = self._whole and self._mark_whole(fd)
@@ -231,7 +247,7 @@ class FanotifyBackend:
 
     def _mark_whole(self, fd: int) -> bool:
         try:
-            self._group.mark_filesystem(_path(fd))
+            self._groups.mark_filesystem(_path(fd))
         except OSError as error:
             if error.errno in _NOT_WHOLE:
                 return False
@@ -280,20 +296,21 @@ class FanotifyBackend:
     def _read_until_closed(self) -> None:
         buffer = bytearray(READ_BYTES)
         ready = select.poll()
-        ready.register(self._group.fd, select.POLLIN)
+        ready.register(self._groups.fd, select.POLLIN)
         ready.register(self._stop, select.POLLIN)
         ready.register(self._mounts_of_reader.fd, select.POLLPRI)
         while not self._closing:
             told = {fd for fd, _ in ready.poll()}
-            self._drain(buffer)
+            for group_fd in self._groups.ready():
+                self._drain(group_fd, buffer)
             if self._mounts_of_reader.fd in told and not self._closing:
                 self._check_marks(self._mounts_of_reader)
 
-    def _drain(self, buffer: bytearray) -> None:
+    def _drain(self, fd: int, buffer: bytearray) -> None:
         # The kernel does not show an error that comes after some events: the next read does.
         while not self._closing:
             try:
-                count = os.readv(self._group.fd, [buffer])
+                count = os.readv(fd, [buffer])
             except BlockingIOError:
                 return
             except OSError:
@@ -326,7 +343,7 @@ class FanotifyBackend:
 
         The table changes before the mark goes; the mark is gone before the table can change back.
         """
-        while not self._end_gone(self._made, self._group.marked(), mounts.devices()):
+        while not self._end_gone(self._made, self._groups.marked(), mounts.devices()):
             pass  # a mark was made meanwhile, so what was read may be too old
 
     def _end_gone(self, made: int, marked: set[tuple[bool, int]], mounted: set[int]) -> bool:

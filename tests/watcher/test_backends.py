@@ -6,9 +6,10 @@ import os
 import socket
 import stat
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import monotonic
 
@@ -16,7 +17,7 @@ import pytest
 
 from eventlog.clock import SystemClock
 from tests.watcher.fake_backend import FakeBackend
-from tests.watcher.mounting import mounted, privileged
+from tests.watcher.mounting import image, mounted, privileged, run
 from watcher.backend import Backend, Hints, Place, Sign
 from watcher.fanotify import FanotifyBackend
 from watcher.inotify import InotifyBackend
@@ -109,11 +110,75 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
         yield found
 
 
+class Places:
+    """Filesystems of many types, each made when it is first asked for."""
+
+    def __init__(self, base: Path, mounts: ExitStack) -> None:
+        self._base = base
+        self._mounts = mounts
+        self._made: dict[str, Path] = {}
+
+    def new(self, fs_type: str) -> Path:
+        """Make an empty directory on a filesystem of a type."""
+        if fs_type not in self._made:
+            self._made[fs_type] = self._make(fs_type)
+        return Path(tempfile.mkdtemp(dir=self._made[fs_type]))
+
+    def _make(self, fs_type: str) -> Path:
+        maker, _, within = fs_type.partition(" ")
+        if maker == "tmpfs":
+            return self._mounted("-t", "tmpfs", "one", name=fs_type)
+        disk = image(self._base / f"{within}.{maker}", maker, "-q", megabytes=320)
+        point = self._mounted("-o", "loop", disk, name=fs_type)
+        if not within:
+            return point
+        run("btrfs", "-q", "subvolume", "create", point / "subvolume")
+        if within == "subvolume":
+            return point / "subvolume"
+        run("umount", point)
+        return self._mounted("-o", "loop,subvol=subvolume", disk, name=fs_type)
+
+    def _mounted(self, *arguments: str | Path, name: str) -> Path:
+        point = self._base / name
+        point.mkdir(exist_ok=True)
+        return self._mounts.enter_context(mounted(*arguments, point=point))
+
+
+FILESYSTEMS = [
+    "tmpfs",
+    "ext4",
+    "xfs",
+    "btrfs",
+    "btrfs subvolume",
+    "btrfs subvolume mounted alone",
+]
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
+    with ExitStack() as mounts:
+        yield Places(tmp_path_factory.mktemp("filesystems"), mounts)
+
+
+@pytest.fixture(
+    params=[
+        "here",
+        *(
+            pytest.param(name, marks=[pytest.mark.privileged, pytest.mark.slow])
+            for name in FILESYSTEMS
+        ),
+    ]
+)
+def directory(request: pytest.FixtureRequest, tmp_path: Path, places: Places) -> Path:
+    """An empty directory, where tests run and on filesystems that are mounted for them."""
+    return tmp_path if request.param == "here" else places.new(request.param)
+
+
 @pytest.fixture(params=[*KERNEL, "poll"])
-def tree(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Tree]:
+def tree(request: pytest.FixtureRequest, directory: Path) -> Iterator[Tree]:
     """A tree watched by a backend that looks at the disk."""
     with opened(request.param) as found:
-        made = Tree(tmp_path, found)
+        made = Tree(directory, found)
         yield made
         for fd in made.held:
             os.close(fd)
@@ -383,6 +448,7 @@ def test_a_whole_tree_that_is_removed_is_noticed(tree: Tree) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("directory", ["here"], indirect=True)
 def test_of_a_burst_every_name_is_noticed_or_an_overflow(tree: Tree) -> None:
     names = [b"%05d" % i for i in range(30_000)]
     directory = os.fsencode(tree.top)

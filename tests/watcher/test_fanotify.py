@@ -1,3 +1,4 @@
+import errno
 import os
 import struct
 import subprocess
@@ -17,6 +18,7 @@ from watcher import fanotify_kernel as kernel
 from watcher.backend import Hints, Place, Sign
 from watcher.fanotify import FanotifyBackend, UnwatchableError
 from watcher.fanotify_events import VERSION, Places
+from watcher.fanotify_groups import Groups
 
 pytestmark = pytest.mark.privileged
 
@@ -278,17 +280,62 @@ def test_a_subvolume_mounted_by_itself_has_its_directories_marked(
         read_until(backend, Place(2, b"file"))
 
 
-def test_what_cannot_be_watched_is_named(tmp_path: Path, backend: FanotifyBackend) -> None:
-    """Of a subvolume that is mounted by itself, subvolumes below cannot be marked as well."""
+def test_subvolumes_below_and_other_filesystems_are_told_of_as_well(
+    tmp_path: Path, backend: FanotifyBackend
+) -> None:
+    """Of a subvolume that is mounted by itself; one group of fanotify could not mark them all."""
     disk, point = image(tmp_path / "disk", "btrfs", "-q", megabytes=128), tmp_path / "point"
     point.mkdir()
     with mounted("-o", "loop", disk, point=point):
         run("btrfs", "-q", "subvolume", "create", point / "subvolume")
         run("btrfs", "-q", "subvolume", "create", point / "subvolume" / "below")
     with mounted("-o", "loop,subvol=subvolume", disk, point=point):
-        assert watch(backend, 1, point)
-        with pytest.raises(UnwatchableError, match=f"btrfs at {point} does not tell of changes"):
-            watch(backend, 2, point / "below")
+        (point / "other").mkdir()
+        with mounted("-t", "tmpfs", "one", point=point / "other"):
+            directories = {1: point, 2: point / "below", 3: point / "other"}
+            for number, directory in directories.items():
+                assert watch(backend, number, directory)
+            for number, directory in directories.items():
+                (directory / "file").touch()
+                read_until(backend, Place(number, b"file"))
+        read_until(backend, Place(3, b""), Sign.SELF)
+
+
+def test_the_group_of_an_unmounted_filesystem_serves_the_next_one(
+    tmp_path: Path,
+) -> None:
+    backend = FanotifyBackend(whole=False)
+    try:
+        for _ in range(5):
+            with mounted("-t", "tmpfs", "one", point=tmp_path):
+                watch(backend, 1, tmp_path)
+                (tmp_path / "file").touch()
+                read_until(backend, Place(1, b"file"))
+                run("umount", tmp_path)
+                read_until(backend, Place(1, b""), Sign.SELF)
+        links = [
+            str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()
+        ]
+        assert links.count("anon_inode:[fanotify]") == 1
+    finally:
+        backend.close()
+
+
+def test_what_cannot_be_watched_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: FanotifyBackend
+) -> None:
+    """Every filesystem that this kernel has can be marked; before Linux 6.8 few without handles."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    monkeypatch.setattr(Groups, "mark_filesystem", refuse)
+    monkeypatch.setattr(Groups, "mark_directory", refuse)
+    with (
+        mounted("-t", "ramfs", "one", point=tmp_path),
+        pytest.raises(UnwatchableError, match=f"ramfs at {tmp_path} does not tell of changes"),
+    ):
+        watch(backend, 1, tmp_path)
 
 
 # Without the rights of root.

@@ -10,7 +10,7 @@ from eventlog import history
 from eventlog.check import check
 from eventlog.connection import fetch, open_reader, open_still, translated_errors
 from eventlog.durable import SYSTEM, Calls
-from eventlog.errors import LogFormatError
+from eventlog.errors import LogFormatError, LogFullError
 from eventlog.replacing import replacing, translated_os_errors
 from projections.replay import compare
 
@@ -69,6 +69,8 @@ def copy(database: str, target: Path, open_: Open) -> None:
     try:
         with translated_errors(database):
             fetch(connection, COPY, (str(target),))
+    except LogFullError as error:  # only the copy was written, and it may be on another disk
+        raise LogFullError(f"{target}: the disk is full; free some space") from error
     finally:
         connection.close()
 

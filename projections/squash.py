@@ -151,6 +151,8 @@ class _Work:
     def all(self, report: Report) -> None:
         if self._pace.is_stopped:
             return
+        if (archive := self._compactor.options.archive) is not None:
+            archive.check(self._reader)  # later, clients would have been told all nodes in vain
         asked = self._log.head
         floor = self._raise_floor(report)
         if floor < asked:  # that was what another squash had left to be done

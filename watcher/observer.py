@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from eventlog.clock import Clock
-from eventlog.errors import LogClosedError, LogError
+from eventlog.errors import LogClosedError, LogError, LogFullError
 from eventlog.events import DISK, SUPER_ROOT
 from eventlog.log import Log
 from projections.tree import Tree
@@ -22,7 +22,7 @@ from watcher.performer import Performer
 from watcher.recorder import Recorder
 from watcher.removals import Withheld
 from watcher.root import Root, RootAbsentError, open_root
-from watcher.rounds import CHECK_SECONDS, Rounds
+from watcher.rounds import CHECK_SECONDS, Rounds, Shortage
 from watcher.scan import Scan
 from watcher.session import Session, Settings, device_of
 from watcher.settle import Settling
@@ -72,6 +72,7 @@ class Observer:
         self._suspects: deque[Place] = deque(maxlen=SUSPECTS_MAX)
         self._deeds = Deeds()
         self._barriers = Barriers()
+        self._shortage = Shortage(clock)
         self._session: Session | None = None
         self._backend: Backend | None = None
         self._status = RootStatus(root.name, os.fsdecode(root.path))
@@ -177,6 +178,8 @@ class Observer:
                 self._rest("offline", f"the disk is in trouble: {error}")
             except LogClosedError:
                 return
+            except LogFullError as error:
+                self._rest_without_space(f"nothing can be recorded: {error}")
             except LogError as error:
                 self._rest("offline", f"nothing can be recorded: {error}")
             except Exception as error:  # noqa: BLE001 - whatever it is, see below
@@ -184,9 +187,18 @@ class Observer:
                 _log.exception("root %s: please report this", self.root.name)
                 self._rest("offline", f"an error of nasfeed itself: {error!r}")
 
-    def _rest(self, state: str, reason: str) -> None:
+    def _rest_without_space(self, reason: str) -> None:
+        """Wait until there may be space again; of all attempts in vain only the first is told."""
+        self._rest("offline", reason, quietly=self._shortage.goes_on)
+        self._shortage.fail()
+        while (self._log.full or self._log.reserved) and self._shortage.pauses:
+            if self._stopping.wait(CHECK_SECONDS):
+                return
+            self._barriers.close(f"offline: {reason}")
+
+    def _rest(self, state: str, reason: str, *, quietly: bool = False) -> None:
         """Say why the root is not followed, then wait a little before looking for it again."""
-        if self._status.reason != reason:
+        if self._status.reason != reason and not quietly:
             _log.warning("root %s is %s: %s", self.root.name, state, reason)
         self._session = self._backend = None
         self._deeds.close(reason)
@@ -214,7 +226,8 @@ class Observer:
         )
         path = os.fsdecode(self.root.path)
         told = session.backend.name + (f" ({session.reason})" if session.reason else "")
-        _log.info("root %s: scanning %s; changes told by %s", self.root.name, path, told)
+        level = logging.DEBUG if self._shortage.goes_on else logging.INFO
+        _log.log(level, "root %s: scanning %s; changes told by %s", self.root.name, path, told)
         return number
 
     def _follow(self, session: Session) -> None:
@@ -335,7 +348,9 @@ class Observer:
             unreadable=counts.unreadable,
             scan_seconds=seconds,
         )
-        level = logging.INFO if first or counts.events else logging.DEBUG
+        is_news = first or counts.events or self._shortage.goes_on
+        self._shortage.end()
+        level = logging.INFO if is_news else logging.DEBUG
         _log.log(
             level,
             "root %s: scanned %d entries in %d directories in %.1f s, %d events",

@@ -11,6 +11,9 @@ CHECK_SECONDS = 1.0
 TRIM_SECONDS = 1.0
 """Quiet time after which no directory is kept open, so that disks can be unmounted."""
 
+FULL_MAX_SECONDS = 30.0
+"""The longest pause between two attempts while the disk of the log is full."""
+
 BACKOFF_FIRST_SECONDS = 0.1
 BACKOFF_MAX_SECONDS = 60.0
 """Pause before a scan that follows too soon on one that was asked for by lost hints."""
@@ -133,3 +136,37 @@ class Rounds:
             self._trimmed = True
             return True
         return False
+
+
+class Shortage:
+    """Times the attempts to follow a root while the disk of the log is full.
+
+    Each attempt compares the whole root, so they become rarer until one has succeeded.
+
+    Args:
+        clock: time.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._pause = 0.0
+        self._until = 0.0
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether an attempt has failed, and none has succeeded since."""
+        return self._pause > 0
+
+    @property
+    def pauses(self) -> bool:
+        """Whether it is too early for the next attempt."""
+        return self._clock.monotonic() < self._until
+
+    def fail(self) -> None:
+        """Note that an attempt failed."""
+        self._pause = min(max(2 * self._pause, CHECK_SECONDS), FULL_MAX_SECONDS)
+        self._until = self._clock.monotonic() + self._pause
+
+    def end(self) -> None:
+        """Note that an attempt succeeded."""
+        self._pause = 0.0

@@ -17,6 +17,7 @@ from eventlog.connection import fetch, open_reader
 from eventlog.events import Created, Modified, Reason, Record, Removed, State
 from eventlog.log import Draft, Log, Transaction
 from eventlog.pace import Pace
+from eventlog.segment import ArchiveError
 from projections.changes import read_page
 from projections.replay import FOLDS
 from projections.squash import Squashed, count_tombstones, finish, squash
@@ -271,6 +272,14 @@ def test_what_is_dropped_is_in_the_archive(log: Log, tmp_path: Path) -> None:
         assert result.archived == len(everything)
         gone = whole.gone_directories(reader, archive)
     assert gone == {}
+
+
+def test_without_its_archive_nothing_is_begun(log: Log, tmp_path: Path) -> None:
+    fill(log)
+    head = log.head
+    with pytest.raises(ArchiveError, match="there is no"):
+        run(log, Archive(str(tmp_path / "none" / "archive")))
+    assert (log.head, log.call(lambda tx: tx.meta("squash"))) == (head, None)
 
 
 def test_directories_that_are_gone_are_found_in_the_archive(log: Log, tmp_path: Path) -> None:

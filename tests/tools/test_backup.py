@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.small_disk import fill, mounted
 from tests.tools import sample
 from tools import cli
 
@@ -57,3 +58,17 @@ def test_what_cannot_be_is_refused_in_one_line(
         err = capsys.readouterr().err
         assert problem in err
         assert err.count("\n") == 1
+
+
+@pytest.mark.privileged
+def test_a_full_disk_is_named_by_the_copy_that_lies_there(
+    database: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    """The disk of the log is not the one to free space on."""
+    with mounted(tmp_path / "small", 1) as small:
+        fill(small / "others")
+        assert backup(small / "b", database) == 1
+        assert [path.name for path in small.iterdir()] == ["others"]
+    err = capsys.readouterr().err
+    assert f"{tmp_path}/small/.b.part: the disk is full; free some space" in err
+    assert str(database) not in err

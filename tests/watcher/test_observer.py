@@ -179,6 +179,28 @@ def test_an_error_of_our_own_does_not_end_the_watching(
     assert "an error of nasfeed itself: ZeroDivisionError()" in caplog.text
 
 
+def test_a_full_disk_is_told_once_however_often_it_is_tried(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    bench.path.mkdir()
+    bench.observer.start()
+    bench.wait("online", scans=1)
+    bench.log.reserved = True
+    (bench.path / "file").touch()
+    bench.observer.rescan()
+    wait_until(lambda: len(bench.backends) == 3, "it was tried twice in vain")
+    bench.wait("offline")
+    bench.log.reserved = False
+    bench.wait("online", scans=2)
+    assert bench.names() == {b"file"}
+    told = [record.message.split(":")[0] for record in caplog.records]
+    assert told.count("root root is offline") == 1
+    scanning = [r for r in caplog.records if ": scanning " in r.message]
+    assert len(scanning) == 1
+    assert "scanned 1 entries" in caplog.records[-1].message
+
+
 def is_open(directory: Path) -> bool:
     for link in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):

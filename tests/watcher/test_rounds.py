@@ -1,7 +1,14 @@
 """When a root is scanned: when asked, when it is time, and not too often."""
 
 from tests.watcher.rig import FakeClock
-from watcher.rounds import BACKOFF_MAX_SECONDS, CHECK_SECONDS, TRIM_SECONDS, Rounds
+from watcher.rounds import (
+    BACKOFF_MAX_SECONDS,
+    CHECK_SECONDS,
+    FULL_MAX_SECONDS,
+    TRIM_SECONDS,
+    Rounds,
+    Shortage,
+)
 
 HOUR = 3600.0
 
@@ -138,3 +145,23 @@ def test_where_others_write_unnoticed_scans_are_frequent() -> None:
     assert not rounds.scan_due(limited=False, polling_seconds=10.0)
     clock.seconds += 2.0
     assert rounds.scan_due(limited=False, polling_seconds=10.0, quiet=True)
+
+
+def test_on_a_full_disk_attempts_become_rarer_until_one_succeeds() -> None:
+    clock = FakeClock()
+    shortage = Shortage(clock)
+    assert (shortage.goes_on, shortage.pauses) == (False, False)
+    pauses = []
+    for _ in range(8):
+        shortage.fail()
+        began = clock.seconds
+        while shortage.pauses:
+            clock.seconds += CHECK_SECONDS
+        pauses.append(clock.seconds - began)
+    assert pauses == [1, 2, 4, 8, 16, FULL_MAX_SECONDS, FULL_MAX_SECONDS, FULL_MAX_SECONDS]
+    assert (shortage.goes_on, shortage.pauses) == (True, False)
+    shortage.end()
+    assert (shortage.goes_on, shortage.pauses) == (False, False)
+    shortage.fail()
+    clock.seconds += CHECK_SECONDS
+    assert (shortage.goes_on, shortage.pauses) == (True, False)

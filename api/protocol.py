@@ -320,18 +320,21 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _quick_answer(self) -> Answer | None:
         """Return the answer to a plain GET whose turn it is, or None if uvicorn must see it."""
-        if (
-            self.parser.get_method() != b"GET"
-            or self._unanswered
+        if self.parser.get_method() != b"GET" or not self._may_be_quick():
+            return None
+        path, _, query = self.url.partition(b"?")
+        return self.server_state.app.quick(path, query, self.headers)
+
+    def _may_be_quick(self) -> bool:
+        """Say whether it is this request's turn, and nothing about its connection is special."""
+        return not (
+            self._unanswered
             or self.access_log
             or self.flow.write_paused
             or not self.parser.should_keep_alive()
             or self.parser.should_upgrade()
             or self.parser.get_http_version() != "1.1"
-        ):
-            return None
-        path, _, query = self.url.partition(b"?")
-        return self.server_state.app.quick(path, query, self.headers)
+        )
 
     def _send_quick(self, answer: Answer) -> None:
         """Send an answer in one piece, without a task, and wait for the next request."""

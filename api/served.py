@@ -8,8 +8,9 @@ class RootUnavailableError(Exception):
     """A root is not there now, or nothing can be recorded of it; the message says why."""
 
 
-How = Literal["written", "changed", "removed", "moved away", "moved here"]
-"""What was done to a path; `changed`: made, but for its bytes, or given other attributes."""
+How = Literal["writing", "written", "changed", "removed", "moved away", "moved here"]
+"""What was done to a path; `changed`: made, but for its bytes, or given other attributes;
+`writing`: its bytes were changed, and soon more of them may be."""
 
 Touched = tuple[bytes, How]
 """A path relative to a root, raw, and what was done to it."""
@@ -55,4 +56,37 @@ class ServedRoot(Protocol):
         Its last name is excluded from the feed, or it is a file of the server itself. Whether one
         above it is hidden must be asked for by itself.
         """
+        ...
+
+
+class WritableRoot(ServedRoot, Protocol):
+    """A root whose files a face may change in place, in many small pieces."""
+
+    def write(self, act: Callable[[], None], path: bytes, author: str) -> None:
+        """Change bytes of a file; not for the event loop's thread.
+
+        The first change of a file is durable in the log when this returns. Those that follow are
+        recorded together, when the file is left alone for a while or after a bounded time.
+
+        Args:
+            act: changes them, or raises, and that is raised here. It may run in any thread, and
+                several at once for one file.
+            path: of the file.
+            author: who did it, for the log.
+
+        Raises:
+            RootUnavailableError: as `perform`.
+        """
+        ...
+
+    def settle(self, path: bytes, author: str) -> None:
+        """Wait until what was written to a file is durable in the log, and expect no more of it.
+
+        Raises:
+            RootUnavailableError: as `perform`.
+        """
+        ...
+
+    def is_own(self, path: bytes) -> bool:
+        """Say whether a relative path is that of a file of the server itself."""
         ...

@@ -54,6 +54,7 @@ async def serve(
     stop: asyncio.Event,
     ready: Callable[[list[Address]], None],
     connections: Connections | None = None,
+    protocol: type[GuardedProtocol] = GuardedProtocol,
 ) -> None:
     """Serve until stopped; then every request has `stop_seconds` of the limits to end.
 
@@ -63,6 +64,7 @@ async def serve(
         stop: set by the caller to end this.
         ready: called once with the addresses listened on, when requests are answered.
         connections: shows who is connected, and holds the limits.
+        protocol: of a connection.
 
     Raises:
         ListenError: it cannot listen there.
@@ -76,7 +78,7 @@ async def serve(
         loop = asyncio.get_running_loop()
         state.tick(loop.time(), formatdate(usegmt=True))
         listeners = await _listen(
-            lambda: GuardedProtocol(config, state, dict(app_state), loop),
+            lambda: protocol(config, state, dict(app_state), loop),
             bound,
             places.limits.receive_seconds,
         )

@@ -23,6 +23,7 @@ from tools.document import (
     LimitsSection,
     LogLevel,
     SnapshotsSection,
+    SpockfsSection,
     Startup,
 )
 from tools.errors import OperatorError
@@ -37,6 +38,9 @@ DEFAULT_HOST = "127.0.0.1"
 """Only this machine, until someone says otherwise: the feed has no authentication by default."""
 
 DEFAULT_PORT = 8080
+
+SPOCKFS_PORT = 9090
+"""That of the examples of the reference server."""
 
 HISTORY_DAYS = 30.0
 
@@ -77,6 +81,7 @@ class Config(msgspec.Struct, frozen=True):
         notes: what was not taken as it was written, one line each.
         origins: keys whose values came from a file, and its name.
         filetracker: the file store; there is none when its root is None.
+        spockfs: the filesystem over HTTP; there is none when its port is None.
     """
 
     roots: tuple[Root, ...]
@@ -105,6 +110,7 @@ class Config(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
     origins: dict[str, str] = {}
     filetracker: FiletrackerSection = FiletrackerSection()
+    spockfs: SpockfsSection = SpockfsSection()
 
     @contextlib.contextmanager
     def blaming(self, key: str) -> Iterator[None]:
@@ -176,6 +182,15 @@ def add_serve_options(parser: argparse.ArgumentParser) -> None:
         "--port", type=_port, help=f"port to listen on (default: {DEFAULT_PORT}; 0: a free one)"
     )
     parser.add_argument(
+        "--spockfs", action="store_true", help="serve the files, too, as a filesystem (SpockFS)"
+    )
+    parser.add_argument(
+        "--spockfs-port",
+        type=_port,
+        metavar="PORT",
+        help=f"port of that filesystem (default: {SPOCKFS_PORT}; 0: a free one)",
+    )
+    parser.add_argument(
         "--backend",
         choices=get_args(BackendName),
         help="how changes are noticed (default: auto, the best that works)",
@@ -227,6 +242,7 @@ def serve_config(arguments: argparse.Namespace) -> Config:
         notes=notes,
         origins=_origins(arguments, written),
         filetracker=written.filetracker,
+        spockfs=_spockfs(arguments, written.spockfs),
     )
 
 
@@ -382,6 +398,13 @@ def _database(given: str | None, served: tuple[Root, ...]) -> str:
     if absolute.is_dir():
         raise OperatorError(f"{absolute}: this is a directory; the database must be a file")
     return str(absolute)
+
+
+def _spockfs(arguments: argparse.Namespace, written: SpockfsSection) -> SpockfsSection:
+    port = written.port if arguments.spockfs_port is None else arguments.spockfs_port
+    if port is None and (arguments.spockfs or written.mounts):
+        port = SPOCKFS_PORT
+    return msgspec.structs.replace(written, port=port)
 
 
 def _archive(written: Document) -> str | None:

@@ -138,6 +138,34 @@ class FiletrackerSection(Section, frozen=True):
     gzip_cache: Amount | None = None
 
 
+class SpockfsSection(Section, frozen=True):
+    """The filesystem over HTTP.
+
+    Attributes:
+        port: to listen on; 0 takes a free one; none: there is no filesystem, unless it is asked
+            for on the command line or has mounts.
+        host: address to listen on.
+        mounts: what is where: a mount point such as `/photos`, and an absolute directory or the
+            name of a root; none: the only root at `/`, or each of several at its name.
+        read_only: mount points under which nothing may be changed.
+        privileged: mount points under which devices, owners and set-user-ID bits are allowed.
+        xattr_limit: bytes of the value of an extended attribute.
+        users: passwords of those who may use it, by name; none: `api.token`, or else anyone may.
+        read_users: passwords of those who may only read.
+        insecure: anyone may use it, also from other machines.
+    """
+
+    port: Port | None = None
+    host: str = "127.0.0.1"
+    mounts: dict[str, str] | None = None
+    read_only: tuple[str, ...] = ()
+    privileged: tuple[str, ...] = ()
+    xattr_limit: Amount = 65_536
+    users: dict[str, str] | None = None
+    read_users: dict[str, str] | None = None
+    insecure: bool = False
+
+
 class Document(Section, frozen=True):
     """The whole file.
 
@@ -152,7 +180,7 @@ class Document(Section, frozen=True):
         metadata_rate: megabytes a second that all of these together read at most; 0: any.
         quiet_hours: times of day, as `23:00-07:00`, in which disks are left to sleep.
         skip_initial_hash: leave `hash` empty for files found by the first scan.
-        watcher, api, limits, snapshots, filetracker: see their sections.
+        watcher, api, limits, snapshots, filetracker, spockfs: see their sections.
         webhooks: who is told that there is news.
         startup: `serve` the stored log at once after a restart, or `wait` for the scan (503).
         rescan_interval: seconds between full comparisons with the disk.
@@ -178,6 +206,7 @@ class Document(Section, frozen=True):
     snapshots: SnapshotsSection = SnapshotsSection()
     webhooks: tuple[WebhookSection, ...] = ()
     filetracker: FiletrackerSection = FiletrackerSection()
+    spockfs: SpockfsSection = SpockfsSection()
     startup: Startup = "serve"
     rescan_interval: Seconds = 3600
     poll_interval: Seconds = 10

@@ -1,11 +1,13 @@
 """Makes the faces that a configuration asks for, and joins them to what observes their roots."""
 
+import contextlib
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from api.filetracker.access import Gate, Tokens
+from api.credentials import Secrets
+from api.filetracker.access import Gate
 from api.filetracker.face import Filetracker, Settings
 from api.filetracker.store import Store
 from api.served import RootUnavailableError, Touched
@@ -55,14 +57,35 @@ class FaceRoot:
         self, act: Callable[[], Sequence[Touched]], about: tuple[bytes, ...], author: str
     ) -> int:
         """Make a change and record it; see `api.served.ServedRoot.perform`."""
-        try:
+        with _available():
             return self._observer.perform(act, about, author).result()
-        except (RefusedError, RootAbsentError, LogError) as error:
-            raise RootUnavailableError(str(error)) from error
+
+    def write(self, act: Callable[[], None], path: bytes, author: str) -> None:
+        """Change bytes of a file; see `api.served.ServedRoot.write`."""
+        with _available():
+            self._observer.write(act, path, author)
+
+    def settle(self, path: bytes, author: str) -> None:
+        """Record what was written; see `api.served.ServedRoot.settle`."""
+        with _available():
+            self._observer.settle(path, author)
+
+    def is_own(self, path: bytes) -> bool:
+        """Say whether a file is the server's; see `api.served.ServedRoot.is_own`."""
+        return path in self._private
 
     def hides(self, path: bytes) -> bool:
         """Say whether a path is none of a client's business; see `api.served.ServedRoot.hides`."""
         return path in self._private or self._excluded(path.rpartition(b"/")[2])
+
+
+@contextlib.contextmanager
+def _available() -> Iterator[None]:
+    """Have a root that cannot be changed now refused as faces know it."""
+    try:
+        yield
+    except (RefusedError, RootAbsentError, LogError) as error:
+        raise RootUnavailableError(str(error)) from error
 
 
 def filetracker(config: Config, system: System, clock: Clock) -> Filetracker | None:
@@ -100,7 +123,7 @@ def filetracker(config: Config, system: System, clock: Clock) -> Filetracker | N
             config.host,
             given.root,
         )
-    tokens = Tokens(_tokens(config), given.read_tokens or {})
+    tokens = Secrets(_tokens(config), given.read_tokens or {})
     return Filetracker(store, Gate(tokens), settings, clock)
 
 

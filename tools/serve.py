@@ -22,7 +22,9 @@ from tools import logs, process
 from tools.compose import System
 from tools.config import Config
 from tools.errors import OperatorError
+from tools.places import Places
 from tools.progress import Progress
+from tools.spockfs_users import check_open
 
 _log = logging.getLogger("nasfeed")
 
@@ -48,13 +50,13 @@ def run(arguments: argparse.Namespace) -> int:
         logs.configure(config.log_level, config.log_path, progress)
     for note in config.notes:
         _log.warning("%s", note)
-    with _bound(config) as bound:
+    with _bound(config) as bound, _bound_spockfs(config) as spockfs:
         system = _system(config, clock)
         # Until the event loop handles signals, both that stop a server do the same.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             with contextlib.suppress(KeyboardInterrupt):
-                _run(config, system, progress, bound)
+                _run(config, system, progress, Places(bound, spockfs))
         finally:
             progress.clear()
             system.stop()
@@ -64,11 +66,11 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _run(config: Config, system: System, progress: Progress, bound: Bound) -> None:
+def _run(config: Config, system: System, progress: Progress, places: Places) -> None:
     _log.info("database %s", config.database)
     for name in system.start():
         _log.warning("root %s is no longer configured: its nodes were removed", name)
-    importlib.import_module("tools.web").run(config, system, progress, bound)
+    importlib.import_module("tools.web").run(config, system, progress, places)
 
 
 @contextlib.contextmanager
@@ -79,6 +81,19 @@ def _bound(config: Config) -> Iterator[Bound]:
             yield bound
     except ListenError as error:
         raise OperatorError(str(error)) from error
+
+
+@contextlib.contextmanager
+def _bound_spockfs(config: Config) -> Iterator[Bound | None]:
+    if config.spockfs.port is None:
+        yield None
+        return
+    check_open(config)
+    try:
+        with Bound(config.spockfs.host, config.spockfs.port) as bound:
+            yield bound
+    except ListenError as error:
+        raise OperatorError(f"spockfs: {error}") from error
 
 
 def _system(config: Config, clock: Clock) -> System:

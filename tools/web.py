@@ -9,7 +9,7 @@ import contextlib
 import gc
 import logging
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from importlib import metadata
 
 import msgspec
@@ -18,15 +18,17 @@ import uvloop
 from api.app import Access, Dependencies, create_app
 from api.connections import Connections
 from api.limits import Delivery, Limits
-from api.listening import Bound
 from api.operations import Operations
 from api.server import Address, serve
+from api.spockfs.face import SpockFS
+from api.spockfs.protocol import SpockProtocol
 from eventlog.clock import SystemClock
-from tools import control, faces, webhooks
+from tools import control, faces, spockfs, webhooks
 from tools.commands import commands
 from tools.compose import System
 from tools.config import Config
 from tools.gauges import Deliveries, Gauges
+from tools.places import Places
 from tools.progress import Progress
 from tools.shown import Shown
 
@@ -36,21 +38,21 @@ POLL_SECONDS = 0.2
 _log = logging.getLogger("nasfeed")
 
 
-def run(config: Config, system: System, progress: Progress, bound: Bound) -> None:
+def run(config: Config, system: System, progress: Progress, places: Places) -> None:
     """Serve until a signal comes, or until the log fails.
 
     Args:
         config: how.
         system: what, started.
         progress: where its work is shown.
-        bound: the addresses.
+        places: the addresses.
     """
     gc.freeze()  # what was imported since `tools.process` did so
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(config, system, progress, bound))
+        runner.run(_serve(config, system, progress, places))
 
 
-async def _serve(config: Config, system: System, progress: Progress, bound: Bound) -> None:
+async def _serve(config: Config, system: System, progress: Progress, places: Places) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -60,6 +62,7 @@ async def _serve(config: Config, system: System, progress: Progress, bound: Boun
     feed = webhooks.Feed(system.log, lambda: system.readiness().ready, SystemClock())
     receivers = [webhooks.Receiver(webhook, feed) for webhook in config.webhooks]
     store = faces.filetracker(config, system, SystemClock())
+    disk = spockfs.spockfs(config, system)
     app = create_app(
         Dependencies(
             log=system.reader,
@@ -82,7 +85,24 @@ async def _serve(config: Config, system: System, progress: Progress, bound: Boun
         _watched(system, progress, stop),
         webhooks.calling(receivers, system.log),
     ):
-        await serve(app, bound, stop, _announce, connections)
+        await asyncio.gather(
+            serve(app, places.feed, stop, _announce, connections),
+            *_serve_spockfs(disk, places, stop, _limits(config)),
+        )
+
+
+def _serve_spockfs(
+    disk: SpockFS | None, places: Places, stop: asyncio.Event, limits: Limits
+) -> Iterator[Awaitable[None]]:
+    """Serve the filesystem, if there is to be one, on addresses of its own."""
+    if disk is not None and places.spockfs is not None:
+        connections = Connections(limits)
+        yield serve(disk, places.spockfs, stop, _announce_spockfs, connections, SpockProtocol)
+
+
+def _announce_spockfs(addresses: list[Address]) -> None:
+    for host, port in addresses:
+        _log.info("SpockFS at http://%s:%d", f"[{host}]" if ":" in host else host, port)
 
 
 def _announce(addresses: list[Address]) -> None:

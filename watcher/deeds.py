@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Literal, NamedTuple
 
-How = Literal["written", "changed", "removed", "moved away", "moved here"]
-"""What was done to a path; `changed`: made, but for its bytes, or given other attributes."""
+How = Literal["writing", "written", "changed", "removed", "moved away", "moved here"]
+"""What was done to a path; `changed`: made, but for its bytes, or given other attributes;
+`writing`: its bytes were changed, and soon more of them may be (`watcher.writings`)."""
 
 Touched = tuple[bytes, How]
 """A path relative to the root, raw, and what was done to it."""

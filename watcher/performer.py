@@ -2,6 +2,8 @@
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from functools import partial
 from typing import Final
 
 from eventlog.events import DISK
@@ -10,8 +12,10 @@ from watcher.deeds import Deed, How, Touched
 from watcher.observation import Observation
 from watcher.scan import Tools
 from watcher.widen import Batch
+from watcher.writings import Unrecorded, Writings
 
 _SIGN_OF: Final[Mapping[How, Sign]] = {
+    "writing": Sign.CREATED | Sign.WRITING,
     "written": Sign.CREATED | Sign.WRITTEN,
     "changed": Sign.ATTRIBUTES,
     "removed": Sign.DELETED,
@@ -21,6 +25,9 @@ _SIGN_OF: Final[Mapping[How, Sign]] = {
 
 Record = Callable[[Batch, str], None]
 """Stores a batch of looks by an author, and does all that follows from it."""
+
+_ENDS: Final = ("written", "removed", "moved away")
+"""After these no more is expected to be written to a path."""
 
 
 class Performer:
@@ -32,6 +39,7 @@ class Performer:
         record: stores what was seen.
         suspect: has a place looked at again later.
         head: returns the last durable position.
+        writings: files that are being written.
     """
 
     def __init__(
@@ -41,12 +49,14 @@ class Performer:
         record: Record,
         suspect: Callable[[Place], None],
         head: Callable[[], int],
+        writings: Writings,
     ) -> None:
         self._tools = tools
         self._root = root
         self._record = record
         self._suspect = suspect
         self._head = head
+        self._writings = writings
 
     def perform(self, deeds: Iterable[Deed]) -> None:
         """Make changes in order; those of one author to different paths are recorded together.
@@ -69,21 +79,44 @@ class Performer:
                 deed.done.set_exception(error)
             raise
 
+    def record_writes(self, writes: Iterable[Unrecorded]) -> None:
+        """Record what was written, under the names of those who did it.
+
+        Raises:
+            OSError: the disk is in trouble.
+            LogError: nothing can be recorded.
+        """
+        self.perform(
+            Deed(partial(_written, write), (write.path,), write.author, Future())
+            for write in writes
+        )
+
     def _finish(self, group: "_Group") -> None:
         """Record what the changes of a group touched, and tell whoever waits."""
         batch: Batch = {}
         made = {path for path, _ in group.touched}
         for path, how in group.touched:
-            self._look(path, _SIGN_OF[how], made, group.author, batch)
+            sign = _SIGN_OF[how]
+            if self._writings.take(path):
+                sign |= Sign.WRITING  # what was written before is recorded with this
+            place = self._look(path, sign, made, group.author, batch)
+            self._note(path, how, place, group.author)
         self._tools.widener.widen(batch)
         self._record(batch, group.author)
         position = self._head()
         while group.deeds:
             group.deeds.pop().done.set_result(position)
 
+    def _note(self, path: bytes, how: How, place: Place | None, author: str) -> None:
+        """Keep account of who is writing."""
+        if how == "writing" and place is not None:
+            self._writings.begin(path, author, place)
+        elif how in _ENDS:
+            self._writings.forget(path)
+
     def _look(
         self, path: bytes, sign: Sign, made: Collection[bytes], author: str, batch: Batch
-    ) -> None:
+    ) -> Place | None:
         above, _, name = path.rpartition(b"/")
         names = above.split(b"/") if above else []
         seen = self._see(self._directory(names, made, author), name, sign)
@@ -91,8 +124,10 @@ class Performer:
             # Perhaps another directory has its path now, and the kernel's hint is on the way.
             self._forget(names)
             seen = self._see(self._record_way(names, made, author), name, sign)
-        if seen is not None:
-            batch[seen.place] = seen
+        if seen is None:
+            return None
+        batch[seen.place] = seen
+        return seen.place
 
     def _see(self, directory: int | None, name: bytes, sign: Sign) -> Observation | None:
         """Look into a directory; one that is gone was touched itself, or is hinted at."""
@@ -184,6 +219,10 @@ class _Group:
             deed.done.set_exception(error)
         else:
             self.deeds.append(deed)
+
+
+def _written(write: Unrecorded) -> list[Touched]:
+    return [(write.path, "writing" if write.goes_on else "written")]
 
 
 def _overlap(one: bytes, other: bytes) -> bool:

@@ -15,6 +15,8 @@ READ_MAX_SECONDS = 60.0
 
 EXPIRE_SECONDS = 0.25
 
+_RENAMED = Sign.DELETED | Sign.MOVED_FROM | Sign.MOVED_TO
+
 
 class _Writing(NamedTuple):
     sign: Sign
@@ -25,7 +27,7 @@ class _Writing(NamedTuple):
 class Settling:
     """Holds back hints of places that are being written.
 
-    Its one method for other threads is `is_being_written`.
+    Its one method for other threads is `is_being_written`; `release` may be called by any, too.
 
     Attributes:
         taken: how many hints were ever taken.
@@ -35,8 +37,18 @@ class Settling:
         self._due: dict[Place, Sign] = {}
         self._waiting: dict[Place, _Writing] = {}
         self._open: dict[Place, _Writing] = {}
+        self._held: set[Place] = set()
         self._expired = 0.0
         self.taken = 0
+
+    def hold(self, place: Place) -> None:
+        """Take no hints about a place but that its name went or came; see `watcher.writings`."""
+        self._held.add(place)
+        self._waiting.pop(place, None)
+
+    def release(self, place: Place) -> None:
+        """Take all hints about a place again; it must be looked at."""
+        self._held.discard(place)
 
     def hurry(self) -> int:
         """Make everything due now.
@@ -57,6 +69,8 @@ class Settling:
             sign: what was noticed.
             now: seconds of a monotonic clock.
         """
+        if place in self._held and not sign & _RENAMED:
+            return
         if Sign.WRITTEN in sign or sign & (Sign.MOVED_TO | Sign.DELETED | Sign.MOVED_FROM):
             self._open.pop(place, None)
         elif sign & (Sign.WRITING | Sign.CREATED):
@@ -117,6 +131,8 @@ class Settling:
 
     def is_being_written(self, place: Place, now: float) -> bool:
         """Say whether a writer seems to have a file open, so that reading it would be too early."""
+        if place in self._held:
+            return True
         writing = self._open.get(place)
         return writing is not None and now < _due(writing, READ_QUIET_SECONDS, READ_MAX_SECONDS)
 

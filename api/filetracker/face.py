@@ -14,6 +14,7 @@ from urllib.parse import quote
 from api.answers import Answer
 from api.asgi import Headers, Message, Receive, Scope, Send
 from api.beneath.staging import NewFile
+from api.bodies import PIECE_BYTES, CutError, bodies, drain
 from api.filetracker import download, history, listing
 from api.filetracker.access import Gate
 from api.filetracker.codings import takes_gzip
@@ -26,14 +27,8 @@ from api.filetracker.refusal import Fields, Refusal
 from api.filetracker.request import Request, concerns, read
 from api.filetracker.store import Change, Store, shown, translated
 from api.filetracker.stored import Stored
-from api.filetracker.transfer import (
-    PIECE_BYTES,
-    CutError,
-    Threads,
-    bodies,
-    drain,
-    send_range,
-)
+from api.filetracker.transfer import send_range
+from api.threads import Threads
 from eventlog.clock import Clock
 
 THREADS: Final = 32

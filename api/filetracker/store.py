@@ -12,10 +12,10 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NamedTuple
 
+from api.beneath.cached import read_cached
 from api.beneath.paths import BadPathError
 from api.beneath.root import Beneath
 from api.beneath.staging import NewFile, Staging
-from api.filetracker.cached import read_cached
 from api.filetracker.conditions import check_write, etag_of
 from api.filetracker.dates import SECOND_NS, version_of
 from api.filetracker.digests import Digests

@@ -20,6 +20,7 @@ from api.connections import Connections
 from api.limits import Delivery, Limits
 from api.listening import Bound
 from api.operations import Operations
+from api.protocol import GuardedProtocol
 from api.server import Address, serve
 from api.status import Health, LogStatus, MetadataStatus, Progress, Readiness, Status, WatchStatus
 from eventlog import codec
@@ -195,8 +196,14 @@ class Answer(NamedTuple):
 class Server:
     """A server that runs in a thread of its own."""
 
-    def __init__(self, app: QuickApplication, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        app: QuickApplication,
+        limits: Limits | None = None,
+        protocol: type[GuardedProtocol] = GuardedProtocol,
+    ) -> None:
         self._app = app
+        self._protocol = protocol
         self.connections = Connections(limits)
         self._listening = threading.Event()
         self._addresses: list[Address] = []
@@ -224,7 +231,9 @@ class Server:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         with Bound("127.0.0.1", 0) as bound:
-            await serve(self._app, bound, self._stop, self._on_ready, self.connections)
+            await serve(
+                self._app, bound, self._stop, self._on_ready, self.connections, self._protocol
+            )
 
     def _on_ready(self, addresses: list[Address]) -> None:
         self._addresses = addresses
@@ -267,8 +276,12 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(app: QuickApplication, limits: Limits | None = None) -> Iterator[Server]:
-    server = Server(app, limits)
+def serving(
+    app: QuickApplication,
+    limits: Limits | None = None,
+    protocol: type[GuardedProtocol] = GuardedProtocol,
+) -> Iterator[Server]:
+    server = Server(app, limits, protocol)
     try:
         yield server
     finally:

@@ -13,6 +13,7 @@ from tests.watcher.rig import Rig, followed
 from watcher.backend import Sign
 from watcher.deeds import Act, Deed, Deeds, RefusedError, Touched
 from watcher.performer import Performer
+from watcher.writings import Writings
 
 WHO = "face:alice"
 
@@ -23,7 +24,12 @@ class Faced:
     def __init__(self, rig: Rig) -> None:
         self.rig = rig
         self.performer = Performer(
-            rig.tools, rig.number, rig.follower.record, rig.follower.suspect, lambda: rig._log.head
+            rig.tools,
+            rig.number,
+            rig.follower.record,
+            rig.follower.suspect,
+            lambda: rig._log.head,
+            Writings(rig.settling, rig.clock),
         )
 
     def perform(self, *deeds: Deed) -> list[int]:

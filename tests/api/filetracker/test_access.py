@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from api.filetracker.access import Gate, Tokens
+from api.credentials import Secrets
+from api.filetracker.access import Gate
 from api.filetracker.refusal import Refusal
 from eventlog.events import Created
 from tests.api.filetracker.tracking import Tracked, tracked
@@ -72,11 +73,11 @@ def test_the_tokens_of_the_store_do_not_open_the_feed(tmp_path: Path) -> None:
 
 
 def test_without_tokens_anyone_may_do_everything() -> None:
-    assert Gate(Tokens({}, {})).author("Bearer x", writes=True) == "filetracker"
+    assert Gate(Secrets({}, {})).author("Bearer x", writes=True) == "filetracker"
 
 
 def test_a_token_without_a_name_takes_that_of_the_client() -> None:
-    gate = Gate(Tokens({"": "secret"}, {}))
+    gate = Gate(Secrets({"": "secret"}, {}))
     assert gate.author("Bearer secret", writes=True) == "filetracker"
     assert gate.author(basic("carol", "secret"), writes=True) == "filetracker:carol"
     with pytest.raises(Refusal):

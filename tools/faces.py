@@ -58,17 +58,17 @@ class FaceRoot:
     ) -> int:
         """Make a change and record it; see `api.served.ServedRoot.perform`."""
         with _available():
-            return self._observer.perform(act, about, author).result()
+            return self._observer.changes.perform(act, about, author).result()
 
     def write(self, act: Callable[[], None], path: bytes, author: str) -> None:
         """Change bytes of a file; see `api.served.ServedRoot.write`."""
         with _available():
-            self._observer.write(act, path, author)
+            self._observer.changes.write(act, path, author)
 
     def settle(self, path: bytes, author: str) -> None:
         """Record what was written; see `api.served.ServedRoot.settle`."""
         with _available():
-            self._observer.settle(path, author)
+            self._observer.changes.settle(path, author)
 
     def is_own(self, path: bytes) -> bool:
         """Say whether a file is the server's; see `api.served.ServedRoot.is_own`."""

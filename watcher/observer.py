@@ -16,7 +16,7 @@ from eventlog.log import Log
 from projections.tree import Tree
 from watcher.backend import Backend, Hints, Place
 from watcher.barrier import Barriers, How
-from watcher.deeds import Act, Deeds, Touched
+from watcher.changes import Changes
 from watcher.follower import Follower
 from watcher.performer import Performer
 from watcher.recorder import Recorder
@@ -27,7 +27,6 @@ from watcher.scan import Scan
 from watcher.session import Session, Settings, device_of
 from watcher.settle import Settling
 from watcher.status import RootStatus
-from watcher.writings import Writings
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -50,6 +49,9 @@ class Observer:
         settling: shared with the describer.
         clock: time.
         changed: called after each scan and whenever the root comes or goes; must not block.
+
+    Attributes:
+        changes: what faces do to the root; any thread may ask for it.
     """
 
     def __init__(
@@ -71,8 +73,7 @@ class Observer:
         self._rescan_asked = threading.Event()
         self._accept_asked = threading.Event()
         self._suspects: deque[Place] = deque(maxlen=SUSPECTS_MAX)
-        self._deeds = Deeds()
-        self._writings = Writings(settling, clock)
+        self.changes = Changes(settling, clock, self._wake)
         self._barriers = Barriers()
         self._shortage = Shortage(clock)
         self._session: Session | None = None
@@ -113,55 +114,6 @@ class Observer:
         self._suspects.append(place)
         self._wake()
 
-    def perform(self, act: Act, about: tuple[bytes, ...], author: str) -> "Future[int]":
-        """Have a change made by this root's thread and recorded; any thread may call.
-
-        Args:
-            act: makes the change; must be quick.
-            about: the paths that it is meant to touch.
-            author: who did it.
-
-        Returns:
-            A future of the log's position once the change is durable there; it fails with what
-            was raised, or with `watcher.deeds.RefusedError` when the root is not observed now.
-        """
-        done = self._deeds.add(act, about, author)
-        self._wake()
-        return done
-
-    def write(self, act: Callable[[], None], path: bytes, author: str) -> None:
-        """Have bytes of a file changed, and recorded, at once or soon; see `watcher.writings`.
-
-        Args:
-            act: changes them; called in this thread or in the root's.
-            path: of the file.
-            author: who does it.
-
-        Raises:
-            RefusedError: the root is not observed now.
-        """
-        if self._writings.enter(path, author):
-            try:
-                act()
-            finally:
-                self._writings.leave(path)
-            return
-
-        def first() -> list[Touched]:
-            act()
-            return [(path, "writing")]
-
-        self.perform(first, (path,), author).result()
-
-    def settle(self, path: bytes, author: str) -> None:
-        """Have what was written to a file recorded before this returns.
-
-        Raises:
-            RefusedError: the root is not observed now.
-        """
-        if self._writings.is_open(path):
-            self.perform(lambda: [(path, "written")], (path,), author).result()
-
     def sync(self) -> "Future[How]":
         """Ask when all that is on the disk now is in the log; any thread may call.
 
@@ -199,8 +151,7 @@ class Observer:
             self._run_sessions()
         finally:
             self._session = None
-            self._deeds.close("the server stops")
-            self._writings.clear()
+            self.changes.close("the server stops")
             self._barriers.close("the server stops")
 
     def _run_sessions(self) -> None:
@@ -237,8 +188,7 @@ class Observer:
         if self._status.reason != reason and not quietly:
             _log.warning("root %s is %s: %s", self.root.name, state, reason)
         self._session = self._backend = None
-        self._deeds.close(reason)
-        self._writings.clear()
+        self.changes.close(reason)
         self._barriers.close(f"{state}: {reason}")
         self._set(state=state, reason=reason, watches=0, hints=0, walking=False)
         self._changed()
@@ -284,20 +234,20 @@ class Observer:
             follower.record,
             follower.suspect,
             lambda: self._log.head,
-            self._writings,
+            self.changes.writings,
         )
         self._session = session
-        self._deeds.open()
+        self.changes.open()
         follower.start_scan(fresh=not self._status.scanned and not session.was_full)
         rounds = Rounds(
             self._clock, self._settings.rescan_seconds, self._settings.limited_rescan_seconds
         )
         while not self._stopping.is_set():
-            hints = backend.read(self._wait_seconds(follower))
+            longest = follower.wait_seconds(CHECK_SECONDS)
+            hints = backend.read(self.changes.writings.wait_seconds(longest))
             self._heed(hints, follower, rounds)
-            self._record_writes(follower, performer)
-            if self._deeds:
-                self._perform(session, follower, performer)
+            waited_for = bool(self._barriers)
+            self.changes.work(session.check, follower, performer, everything=waited_for)
             done = follower.work()
             if done is not None:
                 self._scan_done(session, rounds, done)
@@ -312,44 +262,14 @@ class Observer:
             if rounds.trim_due(idle=follower.idle and not opened):
                 session.tools.directories.close()
 
-        self._stop_writing(session, follower, performer)
-
-    def _wait_seconds(self, follower: Follower) -> float:
-        return self._writings.wait_seconds(follower.wait_seconds(CHECK_SECONDS))
-
-    def _record_writes(self, follower: Follower, performer: Performer) -> None:
-        """Record what was written and is quiet now, or all of it, if somebody waits for it."""
-        writes, places = self._writings.due()
-        if self._barriers:
-            writes += self._writings.settle_all()
-        for place in places:
-            follower.suspect(place)
-        if writes:
-            follower.flush()
-            performer.record_writes(writes)
-
-    def _stop_writing(self, session: Session, follower: Follower, performer: Performer) -> None:
-        """Record what was written before the server stops, while it is known by whom."""
-        writes = self._writings.settle_all()
-        if writes:
-            session.check()
-            follower.flush()
-            performer.record_writes(writes)
+        # Before it is forgotten who wrote.
+        self.changes.work(session.check, follower, performer, everything=True)
 
     def _heed(self, hints: Hints, follower: Follower, rounds: Rounds) -> None:
         follower.take(hints)
         self._barriers.notice(hints, follower, rounds)
         while self._suspects:
             follower.suspect(self._suspects.popleft())
-
-    def _perform(self, session: Session, follower: Follower, performer: Performer) -> None:
-        """Make the changes that wait, if the root is still there; scans give way to them."""
-        session.check()
-        follower.flush()
-        deeds = self._deeds.take()
-        about = ((path, deed.author) for deed in deeds for path in deed.about)
-        performer.record_writes(self._writings.settle(about))
-        performer.perform(deeds)
 
     def _proceed(self, session: Session, follower: Follower, rounds: Rounds) -> None:
         """Begin the barriers that were asked for, and end those that are reached."""

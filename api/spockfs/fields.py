@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 from api.asgi import Headers
 from api.spockfs.errors import Refusal
 
-OFFSET_MAX: Final = 2**63 - 1
+FILE_BYTES_MAX: Final = 2**63 - 1
 """The largest position in a file that the system knows."""
 
 LEAVE: Final = 2**32 - 1
@@ -63,7 +63,7 @@ class Fields(dict[bytes, bytes]):
         if not _NUMBER.fullmatch(text):
             raise Refusal(errno.EINVAL, f"{name.decode()} is no whole number")
         value = int(text)
-        if value > OFFSET_MAX:
+        if value > FILE_BYTES_MAX:
             raise Refusal(errno.EINVAL, f"{name.decode()} is too large", 416)
         return value
 
@@ -95,8 +95,8 @@ class Fields(dict[bytes, bytes]):
             return None
         first, last = found[1], found[2]
         if not first:
-            return Span(-int(last), OFFSET_MAX) if last else None
-        stop = int(last) + 1 if last else OFFSET_MAX
+            return Span(-int(last), FILE_BYTES_MAX) if last else None
+        stop = int(last) + 1 if last else FILE_BYTES_MAX
         return Span(int(first), stop) if stop > int(first) else None
 
     def content_range(self) -> Span:
@@ -128,7 +128,7 @@ class Fields(dict[bytes, bytes]):
 def _span(first: int, last: int) -> Span:
     if last < first:
         raise Refusal(errno.EINVAL, "the range ends before it begins")
-    if last >= OFFSET_MAX:
+    if last >= FILE_BYTES_MAX:
         raise Refusal(errno.EFBIG, "no file is so large", 416)
     return Span(first, last + 1)
 

@@ -30,7 +30,7 @@ def write(observer: Observer, name: str, data: bytes, author: str) -> int:
         new.rename(directory / name)
         return [(name.encode(), "written")]
 
-    return observer.perform(act, (name.encode(),), author).result(30)
+    return observer.changes.perform(act, (name.encode(),), author).result(30)
 
 
 def told(nas: Nas) -> list[tuple[str, bytes, int]]:
@@ -73,7 +73,7 @@ def test_removals_have_their_author(tmp_path: Path) -> None:
             (tmp_path / "root" / "f").unlink()
             return [(b"f", "removed")]
 
-        observer.perform(act, (b"f",), "face:bob").result(30)
+        observer.changes.perform(act, (b"f",), "face:bob").result(30)
         [event] = [e for e in nas.feed(cursor).values() if isinstance(e, Removed)]
         assert event.author == "face:bob"
 
@@ -93,7 +93,7 @@ def test_a_root_that_is_gone_takes_no_changes_and_comes_back(tmp_path: Path) -> 
         (tmp_path / "root").rename(tmp_path / "away")
         nas.wait(lambda: observer.status.state == "offline", "it is noticed")
         with pytest.raises(RefusedError, match="cannot be opened"):
-            observer.perform(list, (), "face").result(30)
+            observer.changes.perform(list, (), "face").result(30)
         with pytest.raises(RootAbsentError):
             observer.open_root()
         (tmp_path / "away").rename(tmp_path / "root")
@@ -109,11 +109,11 @@ def test_another_directory_at_the_roots_path_is_never_opened(tmp_path: Path) -> 
         with pytest.raises(RootAbsentError, match=r"another directory|cannot be opened"):
             observer.open_root()
         with pytest.raises((RefusedError, RootAbsentError)):
-            observer.perform(list, (), "face").result(30)
+            observer.changes.perform(list, (), "face").result(30)
 
 
 def test_after_the_end_nothing_is_changed(tmp_path: Path) -> None:
     with running(tmp_path, "root") as nas:
         [observer] = nas.system.observers
     with pytest.raises(RefusedError, match="the server stops"):
-        observer.perform(list, (), "face").result(30)
+        observer.changes.perform(list, (), "face").result(30)

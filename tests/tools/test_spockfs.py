@@ -1,0 +1,90 @@
+"""The filesystem over HTTP as a part of `nasfeed serve`."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.api.spockfs.client import Client, basic
+from tests.serving import Server, running, wait_until
+from tools.cli import main
+
+DEADLINE_SECONDS = 30
+
+
+def spock_port(server: Server) -> int:
+    found: list[str] = []
+
+    def told() -> bool:
+        found[:] = re.findall(r"SpockFS at http://127\.0\.0\.1:(\d+)", server.said)
+        return bool(found)
+
+    wait_until(told, "the filesystem listens")
+    return int(found[0])
+
+
+def test_one_option_serves_the_directory(tmp_path: Path) -> None:
+    media = tmp_path / "media"
+    media.mkdir()
+    words = (str(media), "--port", "0", "--db", str(tmp_path / "state/log.db"))
+    with running(*words, "--spockfs", "--spockfs-port", "0") as server:
+        port = spock_port(server)
+        disk = Client(lambda: port)
+        wait_until(lambda: "media" in server.names())
+        disk.make("/f", b"data")
+        assert (media / "f").read_bytes() == b"data"
+        assert (media / "f").stat().st_mode & 0o777 == 0o644  # whatever the server's mask is
+        wait_until(lambda: "f" in server.names())
+        server.stop()
+
+
+def test_several_roots_are_served_by_their_names(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "own").mkdir()
+    (tmp_path / "a/sub").mkdir()
+    file = tmp_path / "server.yaml"
+    file.write_text(
+        f"""
+port: 0
+host: 127.0.0.1
+database_url: {tmp_path}/state/log.db
+log_level: info
+watches: {{a: {tmp_path}/a, b: {tmp_path}/b}}
+spockfs:
+  port: 0
+  users: {{alice: wonder}}
+  privileged: [/p]
+  mounts: {{/a: a, /sub: {tmp_path}/a/sub, /own: {tmp_path}/own, /p: b}}
+"""
+    )
+    with running("--config", str(file)) as server:
+        port = spock_port(server)
+        assert Client(lambda: port).ask("GETATTR", "/a").status == 401
+        disk = Client(lambda: port, basic("alice", "wonder"))
+        wait_until(lambda: disk.create("/sub/f").status == 201)
+        assert disk.names("/a/sub") == [b"f"]
+        assert disk.create("/own/g").status == 201
+        assert disk.ask("GETATTR", "/").status == 404
+        assert disk.ask("MKNOD", "/p/null", X_Spock_mode=0o020600, X_Spock_dev=0x103).status == 201
+        server.stop()
+
+
+def refusal(tmp_path: Path, section: str, capsys: pytest.CaptureFixture[str]) -> str:
+    (tmp_path / "a").mkdir()
+    file = tmp_path / "server.yaml"
+    head = f"port: 0\nhost: 127.0.0.1\ndatabase_url: {tmp_path}/log.db\n"
+    file.write_text(f"{head}watches: {{a: {tmp_path}/a}}\nspockfs: {section}\n")
+    assert main(["serve", "--config", str(file)]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    return said
+
+
+def test_no_server_is_open_to_the_network_by_mistake(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = refusal(tmp_path, "{host: 0.0.0.0, port: 0}", capsys)
+    assert "spockfs.users" in said
+    assert "spockfs.insecure" in said
+    assert not (tmp_path / "log.db").exists()

@@ -43,7 +43,8 @@ class Spocked(Client):
     def events(self, after: int = 0) -> list[Event]:
         """Return the events above a position, in order."""
         with contextlib.closing(open_reader(self.nas.config.database)) as connection:
-            return [record.event for batch in batches(connection, after) for record in batch]
+            found = [record.event for batch in batches(connection, after) for record in batch]
+        return [event for event in found if isinstance(event, Event)]
 
     def made(self, after: int, name: bytes) -> list[Created | Modified]:
         """Return the events above a position that made or changed what has a name."""

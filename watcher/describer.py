@@ -233,10 +233,10 @@ class Describer:
             if not nodes:
                 return
             tasks = []
-            for node in nodes:
+            for node, path in zip(nodes, tree.paths(nodes), strict=True):
                 if self._when.being_written(_place(node)):
                     self._backlog.await_writer(node.number, now)
-                elif (path := tree.path(node.number)) is not None:
+                elif path is not None:
                     tasks.append(self._task(node, path))
             pool.submit(tasks)
 
@@ -316,10 +316,12 @@ def describe(transaction: Transaction, outcomes: Iterable[Outcome]) -> list[tupl
         Path and problem of the files that could not be described wholly.
     """
     tree = Tree(transaction.connection)
+    outcomes = list(outcomes)
+    known = tree.nodes(outcome.number for outcome in outcomes)
     drafts: list[Draft] = []
     problems: list[tuple[bytes, str]] = []
     for outcome in outcomes:
-        node = tree.node(outcome.number)
+        node = known.get(outcome.number)
         if node is None or not _is_of(outcome, node.state):
             continue
         after = _after(node.state, outcome)

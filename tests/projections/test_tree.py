@@ -55,6 +55,16 @@ def test_many_places_and_files_are_found_as_one_by_one(records: list[Record]) ->
     assert of == {file: tree.by_file(*file) for file in files}
 
 
+@given(histories())
+def test_many_nodes_and_paths_are_found_as_one_by_one(records: list[Record]) -> None:
+    tree, model = Tree(holding(records)), Model.of(records)
+    numbers = [*model.last, *range(2000, 2040), *model.last]
+    found = tree.nodes(numbers)
+    assert found == {n: node for n in numbers if (node := tree.node(n)) is not None}
+    below = [node for node in found.values() if node.state.parent != SUPER_ROOT]
+    assert tree.paths(below) == [tree.path(node.number) for node in below]
+
+
 @given(histories(), LIMITS)
 def test_pages_of_children_hold_each_name_once_and_in_order(
     records: list[Record], limit: int
@@ -157,6 +167,7 @@ def test_what_is_not_there_does_not_resolve() -> None:
 def test_the_root_of_the_whole_disk_has_a_path() -> None:
     tree = Tree(holding([SLASH, directory(2, b"a", 1)]))
     assert (tree.path(1), tree.path(2)) == (b"/", b"/a")
+    assert tree.paths(tree.children(1)) == [b"/a"]
     for path, number in ((b"/", 1), (b"/a", 2)):
         node = tree.resolve(path)
         assert node is not None

@@ -9,8 +9,8 @@ from itertools import chain
 
 import apsw
 
-ROWS = 400
-"""Rows in one statement; more make no difference."""
+ROWS = (400, 20)
+"""Rows in one statement; more make no difference. The second is for small batches, and the rest."""
 
 Row = tuple[object, ...]
 
@@ -28,12 +28,15 @@ class BulkInsert:
         row = f"({', '.join('?' * len(columns))})"
         head = f"insert into {table} ({', '.join(columns)}) values "  # noqa: S608 - our own names
         self._one = f"{head}{row} {conflict}"
-        self._many = f"{head}{', '.join([row] * ROWS)} {conflict}"
+        self._many = [(n, f"{head}{', '.join([row] * n)} {conflict}") for n in ROWS]
 
     def run(self, connection: apsw.Connection, rows: Sequence[Row]) -> None:
         """Insert rows, in their order."""
-        whole = len(rows) - len(rows) % ROWS
-        for start in range(0, whole, ROWS):
-            connection.execute(self._many, tuple(chain.from_iterable(rows[start : start + ROWS])))
-        if whole < len(rows):
-            connection.executemany(self._one, rows[whole:])
+        done = 0
+        for count, statement in self._many:
+            while len(rows) - done >= count:
+                values = chain.from_iterable(rows[done : done + count])
+                connection.execute(statement, tuple(values))
+                done += count
+        if done < len(rows):
+            connection.executemany(self._one, rows[done:])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tools.bench import __main__ as command
-from tools.bench import compaction, pushing, table
+from tools.bench import burst, compaction, pushing, table
 from tools.bench.bench import Bench, alternate
 from tools.bench.feeds import NASFEED, Feed
 from tools.bench.life import live
@@ -177,6 +177,20 @@ def test_streams_are_measured(
     assert [row.unit for row in rows] == ["ms", "ms", "MiB", "ms", "ms"]
     assert rows[1].ours.values[0] >= rows[0].ours.values[0] >= 0
     assert take(source) == tree
+
+
+@pytest.mark.slow
+def test_a_burst_is_unpacked_beside_a_server(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setattr(burst, "FILES", 700)
+    tree = take(source)
+    bench = Bench(tree, tree, tmp_path / "scratch", None, None, None, 1, 3, 1, print)
+    seen, hashed = burst.rows(bench)
+    assert seen.ours.values[0] > 0
+    assert hashed.ratio is not None
+    assert sum(file.is_file() for file in (tmp_path / "scratch" / "burst").rglob("*")) == 700
 
 
 def test_the_command_line_chooses_themes() -> None:

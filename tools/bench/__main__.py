@@ -15,6 +15,7 @@ import msgspec
 
 from tools import cli
 from tools.bench import (
+    burst,
     compaction,
     crawl,
     describing,
@@ -38,6 +39,7 @@ THEMES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "serving": serving.rows,
     "pushing": pushing.rows,
     "describing": describing.rows,
+    "burst": burst.rows,
     "compaction": compaction.rows,
     "storing": storing.rows,
     "million": million.rows,

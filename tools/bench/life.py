@@ -67,7 +67,7 @@ def live(bench: Bench, program: Program, tree: Tree, *, saves: int = 0) -> Life:
     with ended(feed):
         ready = _run(feed, feed.child.wait_until(feed.ready))
         described, peak = _described(feed)
-        changes = _count(drain.drain(feed.port, program.page))
+        changes = count(drain.drain(feed.port, program.page))
         rates = [_rate(feed, changes, page) for page in (program.page, 1000)]
         drained = feed.child.memory_bytes()
         cursors = load.answers_per_second(bench.wrk, feed.port, bench.load_seconds)
@@ -114,7 +114,7 @@ def _rate(feed: Feed, changes: int, page: int) -> float:
     return changes / min(drain.seconds(feed.port, page) for _ in range(DRAINS))
 
 
-def _count(pages: list[bytes]) -> int:
+def count(pages: list[bytes]) -> int:
     """Count the changes, and prove that they are what was to be measured.
 
     Raises:

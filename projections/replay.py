@@ -13,10 +13,16 @@ from eventlog import schema
 from eventlog.connection import fetch
 from eventlog.fold import Fold
 from projections.fold_entities import EntitiesFold
+from projections.fold_media import MediaFold
 from projections.fold_tree import TreeFold
 
 FOLDS: tuple[Fold, ...] = (TreeFold(), EntitiesFold())
 """The projections that every log has."""
+
+LIBRARY_FOLDS: tuple[Fold, ...] = (*FOLDS, MediaFold())
+"""Those that a log has whose server has a media library."""
+
+STORED = "select name from projections"
 
 DIFFERENCES_MAX = 20
 """More are counted but not kept: one is enough to say that something is wrong."""
@@ -58,19 +64,32 @@ class Comparison(NamedTuple):
     different: int
 
 
+def stored_folds(connection: apsw.Connection) -> tuple[Fold, ...]:
+    """Return the projections that a log has: all that are kept up to date in it.
+
+    Args:
+        connection: any.
+    """
+    names = {row[0] for row in fetch(connection, STORED)}
+    return LIBRARY_FOLDS if MediaFold.name in names else FOLDS
+
+
 def rebuild(
-    connection: apsw.Connection, folds: Sequence[Fold] = FOLDS, fill: Fill = schema.fold_all
+    connection: apsw.Connection,
+    folds: Sequence[Fold] | None = None,
+    fill: Fill = schema.fold_all,
 ) -> int:
     """Rebuild every projection in one transaction; safe beside a running server.
 
     Args:
         connection: one that may write.
-        folds: the projections.
+        folds: the projections; those of the log when none are given.
         fill: how: by the whole log, or beginning with a snapshot.
 
     Returns:
         How many events were folded.
     """
+    folds = stored_folds(connection) if folds is None else folds
     connection.execute("begin immediate")
     try:
         for fold in folds:
@@ -84,13 +103,15 @@ def rebuild(
 
 
 def compare(
-    connection: apsw.Connection, folds: Sequence[Fold] = FOLDS, fill: Fill = schema.fold_all
+    connection: apsw.Connection,
+    folds: Sequence[Fold] | None = None,
+    fill: Fill = schema.fold_all,
 ) -> Comparison:
     """Fold the log into a temporary database and compare every row with what is stored.
 
     Args:
         connection: a reader's; one read transaction is held, so that a server may go on.
-        folds: the projections.
+        folds: the projections; those of the log when none are given.
         fill: how: by the whole log, or beginning with a snapshot.
 
     Returns:
@@ -98,6 +119,7 @@ def compare(
     """
     differences: list[Difference] = []
     rows = different = 0
+    folds = stored_folds(connection) if folds is None else folds
     with contextlib.closing(apsw.Connection("")) as replayed, connection, replayed:
         schema.create_tables(replayed, folds)
         events = fill(connection, replayed, folds)

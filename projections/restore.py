@@ -33,7 +33,7 @@ from eventlog.log import Draft, Transaction
 from eventlog.replacing import replacing, translated_os_errors
 from projections.backup import Backup, copy, verify
 from projections.frames import MAGIC
-from projections.replay import FOLDS
+from projections.replay import FOLDS, stored_folds
 from projections.snapshot import META
 from projections.snapshot_file import SnapshotFile
 from projections.squash import SQUASH
@@ -295,18 +295,18 @@ def _tell_anew(connection: apsw.Connection, begins: int, now_us: int) -> None:
 
     In pieces, because a transaction keeps the pages that it changes in memory.
     """
-    position = begins
+    position, folds = begins, stored_folds(connection)
     while rows := fetch(connection, LIVE, (begins, BATCH)):
         drafts = [
             Draft(number, Modified(AUTHOR, state_of(codec.decode(record, at))))
             for number, at, record in rows
         ]
         with connection:
-            transaction = Transaction(connection, FOLDS, position, now_us)
+            transaction = Transaction(connection, folds, position, now_us)
             transaction.append(drafts)
         position = transaction.position
     with connection:
-        transaction = Transaction(connection, FOLDS, position, now_us)
+        transaction = Transaction(connection, folds, position, now_us)
         transaction.set_meta(HONOURED, str(begins))
         # A squash that was going on had other nodes to repeat.
         connection.execute("delete from meta where key = ?", (SQUASH,))

@@ -18,7 +18,16 @@ from eventlog.events import (
     Removed,
     State,
 )
-from eventlog.library import Ended, Kind, LibraryEvent, Right, User, UserChanged
+from eventlog.library import (
+    Ended,
+    Kind,
+    LibraryEvent,
+    Note,
+    NoteChanged,
+    Right,
+    User,
+    UserChanged,
+)
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 UINT32 = st.integers(0, 2**32 - 1)
@@ -105,6 +114,7 @@ class History:
         records: what happened so far.
         live: the states of the nodes that there are.
         entities: the numbers of the library's users that there are.
+        notes: the numbers of the notes that there are, by the nodes that they are on.
     """
 
     def __init__(self, kinds: tuple[str, ...] = KINDS) -> None:
@@ -112,6 +122,7 @@ class History:
         self.records: list[Record] = []
         self.live: dict[int, State] = {}
         self.entities: list[int] = []
+        self.notes: dict[int, int] = {}
 
     def directories(self) -> list[int]:
         return [n for n, state in self.live.items() if state.is_directory]
@@ -188,7 +199,10 @@ def happen(history: History, step: bytes) -> None:
 
 
 def happen_in_library(history: History, step: bytes) -> None:
-    """Append something that happens to a user of the media library."""
+    """Append something that happens to a user of the media library, or is said of a node."""
+    if step[4] % 2 and history.records:
+        say_of_node(history, step)
+        return
     known = [0, 0, *history.entities]
     number = known[step[7] % len(known)]
     if number and step[1] % 3 == 0:
@@ -196,6 +210,22 @@ def happen_in_library(history: History, step: bytes) -> None:
     else:
         user = User(f"user{step[2] % 4}", "", (Right("media", bool(step[3] % 2)),), step[4], 0)
         history.put_user(number, UserChanged("", user))
+
+
+def say_of_node(history: History, step: bytes) -> None:
+    """Append a note on a node that there is or was: new, changed or withdrawn."""
+    node = step[5] % len(history.records) + 1
+    number = history.notes.get(node, 0)
+    if number and step[1] % 3 == 0:
+        del history.notes[node]
+        event: LibraryEvent = Ended("", Kind.NOTE, "withdrawn")
+    else:
+        parents = [0, *sorted(history.live), node]
+        parent = parents[step[6] % len(parents)]
+        event = NoteChanged("", Note(node, parent=parent, type=step[7] % 3 or None))
+        history.notes.setdefault(node, len(history.records) + 1)
+    position = len(history.records) + 1
+    history.records.append(Record(position, number or position, position, event))
 
 
 def _state(history: History, step: bytes) -> State:

@@ -13,15 +13,17 @@ from projections import (
     bootstrap,
     changes,
     filtered,
+    fold_media,
     from_snapshot,
     library,
+    media,
     overlay,
     past,
     past_tree,
     snapshot,
     tree,
 )
-from projections.replay import FOLDS
+from projections.replay import LIBRARY_FOLDS
 
 SCANS = {
     "archive.META": "a handful of rows",
@@ -65,7 +67,7 @@ def queries(module: ModuleType) -> dict[str, str]:
 
 MODULES = (
     *(tree, changes, check, past, past_tree, overlay, history, compaction, archive, whole),
-    *(snapshot, from_snapshot, bootstrap, filtered, library),
+    *(snapshot, from_snapshot, bootstrap, filtered, library, media, fold_media),
 )
 QUERIES = {name: query for module in MODULES for name, query in queries(module).items()}
 
@@ -74,7 +76,7 @@ def plan(query: str) -> list[str]:
     """Return the steps by which SQLite would answer a query."""
     connection = apsw.Connection(":memory:")
     run(connection, resources.files("eventlog").joinpath("schema.sql").read_text())
-    create_tables(connection, FOLDS)
+    create_tables(connection, LIBRARY_FOLDS)
     numbered = {int(number) for number in re.findall(r"\?(\d)", query)}
     count = max(numbered) if numbered else query.count("?")
     rows = connection.execute(f"explain query plan {query}", [None] * count)

@@ -43,6 +43,7 @@ COMMANDS = {
     "compact": Command("tools.compact", "drop what is older than the history window"),
     "squash": Command("tools.squash", "forget all that is gone; clients far behind begin anew"),
     "filetracker": Command("tools.filetracker", "look after the directory of a file store"),
+    "library": Command("tools.library", "say who may use the media library, and what for"),
     "confirm-removal": Command("tools.confirm_removal", "believe that an emptied disk is empty"),
 }
 

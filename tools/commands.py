@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from tools import watching
+from tools import library_actions, watching
 from tools.compose import System
 from tools.control import Arguments, Report
 from tools.errors import OperatorError
@@ -35,8 +35,13 @@ def commands(system: System) -> dict[str, Callable[[Arguments, Report], Any]]:
         said: dict[str, Any] = msgspec.to_builtins(system.watching())
         return said
 
+    async def library_user(arguments: Arguments, _: Report) -> dict[str, Any]:
+        action = library_actions.ACTIONS[str(arguments["action"])]
+        return await asyncio.to_thread(action, system.library, arguments)
+
+    users = {library_actions.COMMAND: library_user}
     own = {"rehash": rehash, "confirm-removal": confirm_removal, watching.COMMAND: served}
-    return {**own, **system.maintenance.commands()}
+    return {**own, **users, **system.maintenance.commands()}
 
 
 async def rehash_all(system: System, report: Report) -> dict[str, Any]:

@@ -19,8 +19,9 @@ from eventlog.clock import SystemClock
 from eventlog.compaction import Result, preview
 from eventlog.connection import open_reader, translated_errors
 from eventlog.errors import LogMissingError
+from eventlog.fold import Fold
 from eventlog.log import Log
-from projections.replay import FOLDS
+from projections.replay import stored_folds
 from tools import control
 from tools.config import Source, add_source_options, source
 from tools.control import Report
@@ -90,7 +91,7 @@ def alone(of: Source, days: float | None = None) -> Iterator[Maintenance]:
     """
     if not Path(of.database).exists():
         raise LogMissingError(of.database)
-    log = Log(of.database, FOLDS)
+    log = Log(of.database, folds_of(of.database))
     try:
         # A log that has an archive keeps it, also when the command was not told of it.
         archive = of.archive or log.call(lambda transaction: transaction.meta(ARCHIVE_PATH))
@@ -133,6 +134,12 @@ def _days(text: str) -> float:
     if not 0 <= days <= HISTORY_DAYS_MAX:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of days")
     return days
+
+
+def folds_of(database: str) -> tuple[Fold, ...]:
+    """Return the projections that are kept up to date in a log; see `stored_folds`."""
+    with translated_errors(database), contextlib.closing(open_reader(database)) as reader:
+        return stored_folds(reader)
 
 
 def _preview(of: Source, days: float) -> Result:

@@ -23,7 +23,8 @@ from api.status import (
 from eventlog.clock import Clock
 from eventlog.events import Content
 from eventlog.log import Log
-from projections.replay import FOLDS
+from projections.library_store import LibraryStore
+from projections.replay import FOLDS, LIBRARY_FOLDS
 from projections.tree import Tree
 from tools import snapshots
 from tools.config import Config, server_files
@@ -75,7 +76,9 @@ class System:
     """
 
     def __init__(self, config: Config, clock: Clock) -> None:
-        self.log = Log(config.database, FOLDS, clock=clock)
+        folds = LIBRARY_FOLDS if config.library.enabled else FOLDS
+        self.log = Log(config.database, folds, clock=clock)
+        self.library = LibraryStore(self.log)
         self.snapshots = Snapshots(config.database, config.snapshots, clock)
         self.snapshots.prepare()
         self.reader = FeedReader(self.log, self.snapshots.store)
@@ -127,6 +130,7 @@ class System:
         self.describer.join()
         self.upkeep.join()
         self.reader.close()
+        self.library.close()
         self.log.close()
 
     def readiness(self) -> Readiness:

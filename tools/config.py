@@ -20,6 +20,7 @@ from tools.document import (
     BackendName,
     Document,
     FiletrackerSection,
+    LibrarySection,
     LimitsSection,
     LogLevel,
     SnapshotsSection,
@@ -82,6 +83,7 @@ class Config(msgspec.Struct, frozen=True):
         origins: keys whose values came from a file, and its name.
         filetracker: the file store; there is none when its root is None.
         spockfs: the filesystem over HTTP; there is none when its port is None.
+        library: the media library.
     """
 
     roots: tuple[Root, ...]
@@ -111,6 +113,7 @@ class Config(msgspec.Struct, frozen=True):
     origins: dict[str, str] = {}
     filetracker: FiletrackerSection = FiletrackerSection()
     spockfs: SpockfsSection = SpockfsSection()
+    library: LibrarySection = LibrarySection()
 
     @contextlib.contextmanager
     def blaming(self, key: str) -> Iterator[None]:
@@ -243,6 +246,7 @@ def serve_config(arguments: argparse.Namespace) -> Config:
         origins=_origins(arguments, written),
         filetracker=written.filetracker,
         spockfs=_spockfs(arguments, written.spockfs),
+        library=written.library,
     )
 
 

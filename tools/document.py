@@ -166,6 +166,28 @@ class SpockfsSection(Section, frozen=True):
     insecure: bool = False
 
 
+class LibrarySection(Section, frozen=True):
+    """The family media library; times in seconds.
+
+    Attributes:
+        enabled: whether there is one; who may use it is told by `nasfeed library user`.
+        online_threshold: how many may be logged in at once.
+        online_timeout: how long a login lasts that is not used.
+        share_url_threshold: how many shares there may be at once.
+        share_url_timeout: how long a share lasts.
+        trash_days: how long what was deleted is kept.
+        trash_bytes: bytes of it in each root; the oldest goes first; none: any.
+    """
+
+    enabled: bool = False
+    online_threshold: Count = 100
+    online_timeout: Seconds = 3600
+    share_url_threshold: Count = 1000
+    share_url_timeout: Seconds = 1800
+    trash_days: Days = 30
+    trash_bytes: Count | None = None
+
+
 class Document(Section, frozen=True):
     """The whole file.
 
@@ -180,7 +202,7 @@ class Document(Section, frozen=True):
         metadata_rate: megabytes a second that all of these together read at most; 0: any.
         quiet_hours: times of day, as `23:00-07:00`, in which disks are left to sleep.
         skip_initial_hash: leave `hash` empty for files found by the first scan.
-        watcher, api, limits, snapshots, filetracker, spockfs: see their sections.
+        watcher, api, limits, snapshots, filetracker, spockfs, library: see their sections.
         webhooks: who is told that there is news.
         startup: `serve` the stored log at once after a restart, or `wait` for the scan (503).
         rescan_interval: seconds between full comparisons with the disk.
@@ -207,6 +229,7 @@ class Document(Section, frozen=True):
     webhooks: tuple[WebhookSection, ...] = ()
     filetracker: FiletrackerSection = FiletrackerSection()
     spockfs: SpockfsSection = SpockfsSection()
+    library: LibrarySection = LibrarySection()
     startup: Startup = "serve"
     rescan_interval: Seconds = 3600
     poll_interval: Seconds = 10

@@ -6,10 +6,16 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+from api.beneath.root import Beneath
+from api.beneath.staging import Staging
 from api.credentials import Secrets
 from api.filetracker.access import Gate
 from api.filetracker.face import Filetracker, Settings
 from api.filetracker.store import Store
+from api.library.call import Place as LibraryPlace
+from api.library.call import Service
+from api.library.call import Settings as LibrarySettings
+from api.library.face import LibraryFace
 from api.served import RootUnavailableError, Touched
 from eventlog.clock import Clock
 from eventlog.errors import LogError
@@ -125,6 +131,35 @@ def filetracker(config: Config, system: System, clock: Clock) -> Filetracker | N
         )
     tokens = Secrets(_tokens(config), given.read_tokens or {})
     return Filetracker(store, Gate(tokens), settings, clock)
+
+
+def library(config: Config, system: System, clock: Clock) -> LibraryFace | None:
+    """Return the media library, or None when there is to be none.
+
+    Args:
+        config: of the server.
+        system: observes the roots.
+        clock: time.
+    """
+    given = config.library
+    if not given.enabled:
+        return None
+    private = server_files(config.database, config.log_path)
+    places: dict[str, LibraryPlace] = {}
+    for observer in system.observers:
+        root = FaceRoot(observer, Excludes(config.exclude), private)
+        beneath = Beneath(root.open_root)
+        name = observer.root.name
+        places[name] = LibraryPlace(name, root, beneath, Staging(beneath))
+    settings = LibrarySettings(
+        online_max=given.online_threshold,
+        online_seconds=given.online_timeout,
+        shares_max=given.share_url_threshold,
+        share_seconds=given.share_url_timeout,
+        trash_days=given.trash_days,
+        trash_bytes=given.trash_bytes,
+    )
+    return LibraryFace(Service(system.library, places, clock, settings))
 
 
 def _packed_max(given: FiletrackerSection) -> int:

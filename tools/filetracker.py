@@ -14,10 +14,10 @@ from typing import Final
 
 from api.beneath.root import Beneath
 from api.beneath.staging import Staging
+from api.files.refusal import Refusal
 from api.filetracker import upkeep
 from api.filetracker.digests import Digests
 from api.filetracker.keep import Keeper
-from api.filetracker.refusal import Refusal
 from api.filetracker.store import shown
 from eventlog.clock import SystemClock
 from tools import original_store

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from api.beneath.root import Beneath
 from api.beneath.staging import Staging
-from api.filetracker.dates import SECOND_NS, version_of
+from api.files.dates import SECOND_NS, version_of
 from api.filetracker.intake import Claims, Intake
 from api.filetracker.marks import mark
 from api.filetracker.request import check_path

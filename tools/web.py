@@ -63,6 +63,7 @@ async def _serve(config: Config, system: System, progress: Progress, places: Pla
     receivers = [webhooks.Receiver(webhook, feed) for webhook in config.webhooks]
     store = faces.filetracker(config, system, SystemClock())
     disk = spockfs.spockfs(config, system)
+    library = faces.library(config, system, SystemClock())
     app = create_app(
         Dependencies(
             log=system.reader,
@@ -74,7 +75,7 @@ async def _serve(config: Config, system: System, progress: Progress, places: Pla
             operations=Operations(
                 system.health, [Gauges(system, connections, version), Deliveries(receivers)]
             ),
-            faces=() if store is None else (store,),
+            faces=tuple(filter(None, (store, library))),
             sync=system.sync,
         ),
         Access(host_names=config.hosts, token=config.token),

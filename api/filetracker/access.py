@@ -3,7 +3,7 @@
 from typing import Final
 
 from api.credentials import Holders, Secrets
-from api.filetracker.refusal import Refusal
+from api.files.refusal import Refusal
 
 FACE: Final = "filetracker"
 _CHALLENGE: Final = (("www-authenticate", 'Basic realm="filetracker", charset="UTF-8"'),)

@@ -4,10 +4,10 @@ import secrets
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from api.filetracker.conditions import check_read, range_holds
-from api.filetracker.dates import format_version
-from api.filetracker.ranges import Range, parse_ranges
-from api.filetracker.refusal import Refusal
+from api.files.conditions import check_read, range_holds
+from api.files.dates import format_version
+from api.files.ranges import Range, parse_ranges
+from api.files.refusal import Refusal
 from api.filetracker.request import Request
 from api.filetracker.stored import Stored
 

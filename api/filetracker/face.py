@@ -15,19 +15,19 @@ from api.answers import Answer
 from api.asgi import Headers, Message, Receive, Scope, Send
 from api.beneath.staging import NewFile
 from api.bodies import PIECE_BYTES, CutError, bodies, drain
+from api.files.codings import takes_gzip
+from api.files.dates import format_version, parse_date, parse_version
+from api.files.ranges import Range
+from api.files.refusal import Fields, Refusal
+from api.files.transfer import send_range
 from api.filetracker import download, history, listing
 from api.filetracker.access import Gate
-from api.filetracker.codings import takes_gzip
-from api.filetracker.dates import format_version, parse_date, parse_version
 from api.filetracker.download import RawFields
 from api.filetracker.housekeeper import Housekeeper
 from api.filetracker.intake import Claims, Intake
-from api.filetracker.ranges import Range
-from api.filetracker.refusal import Fields, Refusal
 from api.filetracker.request import Request, concerns, read
 from api.filetracker.store import Change, Store, shown, translated
 from api.filetracker.stored import Stored
-from api.filetracker.transfer import send_range
 from api.threads import Threads
 from eventlog.clock import Clock
 

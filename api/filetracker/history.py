@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from api.filetracker.dates import format_version
+from api.files.dates import format_version
 from api.filetracker.store import Listing
 
 

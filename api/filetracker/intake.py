@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Final, NamedTuple, Self
 
-from api.filetracker.refusal import Refusal
+from api.files.refusal import Refusal
 
 UNDECLARED_MAX: Final = 2**30
 """Bytes that a compressed upload may expand to when it does not say how many they will be."""

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from api.beneath.paths import BadPathError
-from api.filetracker.dates import version_of
+from api.files.dates import version_of
 from api.filetracker.digests import Digests
 from api.filetracker.marks import marked
 from api.filetracker.store import Store

@@ -5,7 +5,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from api.filetracker.codings import packed_etag
+from api.files.codings import packed_etag
 from api.filetracker.digests import Digests
 from api.filetracker.packed import Packed
 from api.filetracker.stored import Stored

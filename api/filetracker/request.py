@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 from api.asgi import Scope
 from api.beneath.paths import BadPathError, split
 from api.beneath.staging import OWN
-from api.filetracker.refusal import Refusal
+from api.files.refusal import Refusal
 
 ENDPOINTS: Final = (b"files", b"list", b"version", b"versions")
 

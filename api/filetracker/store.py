@@ -16,14 +16,14 @@ from api.beneath.cached import read_cached
 from api.beneath.paths import BadPathError
 from api.beneath.root import Beneath
 from api.beneath.staging import NewFile, Staging
-from api.filetracker.conditions import check_write, etag_of
-from api.filetracker.dates import SECOND_NS, version_of
+from api.files.conditions import check_write, etag_of
+from api.files.dates import SECOND_NS, version_of
+from api.files.refusal import Refusal, refusal_of
 from api.filetracker.digests import Digests
 from api.filetracker.keep import ChangedError, Keeper
 from api.filetracker.marks import mark
 from api.filetracker.packed import Packed
 from api.filetracker.packer import Packer
-from api.filetracker.refusal import Refusal, refusal_of
 from api.filetracker.stored import Stored
 from api.filetracker.usage import Usage
 from api.served import RootUnavailableError, ServedRoot, Touched

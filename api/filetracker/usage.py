@@ -2,7 +2,7 @@
 
 import threading
 
-from api.filetracker.refusal import Refusal
+from api.files.refusal import Refusal
 
 
 class Usage:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from api.credentials import Secrets
+from api.files.refusal import Refusal
 from api.filetracker.access import Gate
-from api.filetracker.refusal import Refusal
 from eventlog.events import Created
 from tests.api.filetracker.tracking import Tracked, tracked
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from api.filetracker.codings import takes_gzip
+from api.files.codings import takes_gzip
 from api.filetracker.packer import NOW_BYTES, SMALL_BYTES
 from tests.api.filetracker.tracking import NOON, Reply, Tracked, tracked
 from tests.serving import wait_until

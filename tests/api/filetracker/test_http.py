@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from api.filetracker.ranges import RANGES_MAX, Range, parse_ranges
+from api.files.ranges import RANGES_MAX, Range, parse_ranges
 from api.limits import Limits
 from tests.api.filetracker.tracking import NOON, ROOT, Reply, Tracked, modified, tracked
 from tests.serving import wait_until

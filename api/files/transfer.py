@@ -8,7 +8,7 @@ from functools import partial
 from api.asgi import Send
 from api.beneath.cached import read_cached
 from api.bodies import PIECE_BYTES, CutError
-from api.filetracker.ranges import Range
+from api.files.ranges import Range
 from api.threads import Threads
 
 

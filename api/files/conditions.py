@@ -3,9 +3,9 @@
 import os
 from collections.abc import Mapping
 
-from api.filetracker.codings import plain_etags
-from api.filetracker.dates import parse_date
-from api.filetracker.refusal import Refusal
+from api.files.codings import plain_etags
+from api.files.dates import parse_date
+from api.files.refusal import Refusal
 
 
 def etag_of(found: os.stat_result) -> str:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from email.utils import formatdate, parsedate_tz
 from typing import Final
 
-from api.filetracker.refusal import Refusal
+from api.files.refusal import Refusal
 
 SECOND_NS: Final = 10**9
 AHEAD_SECONDS: Final = 86_400

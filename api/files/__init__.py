@@ -1,0 +1,1 @@
+"""What faces share that send files: ranges, conditions, dates, and the errors of both."""

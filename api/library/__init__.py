@@ -1,0 +1,1 @@
+"""The family media library: the face that iSyncServer's clients use."""

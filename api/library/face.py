@@ -1,0 +1,287 @@
+"""The library as an ASGI application: requests in, answers out.
+
+Where the seed's text and the program that iSync's clients were made for differ, this is what is
+done. The wire is the program's; what the text promises beside it is kept as far as both can be.
+
+- User names: the text says that case counts, the program ignores it. Case does not count, so that
+  nobody can be mistaken for somebody else.
+- `shareFileUrl.icc`: the data is the key itself, as in the program; `shareKey` stands beside it.
+- A small thumbnail is 100 by 100 in the text and 160 by 160 in the program; it is 100 by 100, which
+  every client can show. Larger files than that are always scaled, small originals are sent as they
+  are.
+- `deleteCatalog.icc` and `deleteFiles.icc` answer "OK", as the program does.
+- `rootIds` without rights are passed over; a single id without rights is not found. The program
+  answers -10002 for some and data for others.
+- `updateHelpInfo.icc` without fields is -10003; the program fails.
+- Downloads of unknown ids are 404; the program redirects to nowhere.
+- `ext` is the ending of the file's name; the program gives Pillow's name of the format for scanned
+  images, which the text does not know.
+- Passwords in the query of `login.icc` are taken, as the program does. They may end in the logs of
+  proxies: clients should send them in the body.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import re
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Final, ParamSpec, TypeVar
+from urllib.parse import unquote
+
+from api.answers import Answer
+from api.asgi import Headers, Receive, Scope, Send
+from api.beneath.paths import BadPathError
+from api.bodies import CutError, bodies, drain
+from api.files.ranges import Range
+from api.files.refusal import Refusal
+from api.files.transfer import send_range
+from api.library import download, shares, wire
+from api.library.accounts import Accounts
+from api.library.call import Call, Reply, Service, Who
+from api.library.download import Opened
+from api.library.keeper import Keeper
+from api.library.parameters import BODY_MAX, Parameters
+from api.library.routes import ROUTES, Kind, Route
+from api.library.wire import (
+    BAD_PARAMETER,
+    DATABASE,
+    NOT_FOUND,
+    NOT_LOGGED_IN,
+    LibraryError,
+)
+from api.served import RootUnavailableError
+from api.threads import Threads
+from eventlog.errors import LogError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+THREADS: Final = 32
+"""Requests that may wait for the disk or the log at once."""
+
+LOGIN_THREADS: Final = 2
+"""Logins at once; those who guess passwords must not take the others' threads."""
+
+_PATH: Final = re.compile(r"/([A-Za-z]+)\.ic(\w*)(\.\w{1,16})?")
+_END: Final = {"type": "http.response.body", "body": b"", "more_body": False}
+_BAD_FILE: Final = 416
+_FORBIDDEN: Final = 403
+_STATUS_OF: Final = {NOT_LOGGED_IN: _FORBIDDEN, BAD_PARAMETER: _BAD_FILE, NOT_FOUND: 404}
+"""Statuses of downloads, whose clients look at nothing else."""
+
+_log = logging.getLogger(__name__)
+
+
+class LibraryFace:
+    """Serves the library.
+
+    Args:
+        service: what requests work with.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._accounts = Accounts(service)
+        self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="library")
+        self._logins = ThreadPoolExecutor(LOGIN_THREADS, thread_name_prefix="library-login")
+        self._threads = Threads(self._executor)
+        self._keeper = Keeper(service)
+        self._keeper.start()
+
+    def close(self) -> None:
+        """Wait for what is being done; nothing is accepted afterwards."""
+        self._keeper.stop()
+        self._logins.shutdown()
+        self._executor.shutdown()
+
+    def concerns(self, raw_path: bytes) -> bool:
+        """Say whether a request is for this face.
+
+        Args:
+            raw_path: of the target, still encoded.
+        """
+        return b".ic" in raw_path and _match(raw_path) is not None
+
+    def quick(self, _path: bytes, _query: bytes, _headers: Headers) -> Answer | None:
+        """Answer nothing at once: everything here asks the database."""
+        return None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        try:
+            await self._answer(scope, receive, send)
+        except LibraryError as error:
+            await _send(wire.failure(error.code), send, error.status, error.fields)
+        except Refusal as refusal:
+            fields = (*refusal.fields, ("x-content-type-options", "nosniff"))
+            await _send(wire.failure(BAD_PARAMETER), send, refusal.status, fields)
+            await drain(receive)
+        except CutError:
+            return  # nobody listens, or what was begun cannot be ended: the server closes
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        name, route = _route(scope)
+        fields = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+        body = await _body(receive)
+        parameters = Parameters.read(scope["query_string"], fields.get("content-type", ""), body)
+        address = (scope.get("client") or ("", 0))[0]
+        call = Call(self._service, parameters, None, address, fields)
+        if route.kind is Kind.FILE:
+            await self._send_file(name, call, scope, receive, send)
+            return
+        if name == "login":
+            loop = asyncio.get_running_loop()
+            work = partial(_guarded, self._accounts.log_in, call)
+            reply = await loop.run_in_executor(self._logins, work)
+        else:
+            reply = await self._threads.run(lambda: self._reply(name, route, call))
+        await _send(wire.success(reply.data, reply.more), send, 200, reply.fields)
+
+    def _reply(self, name: str, route: Route, call: Call) -> Reply:
+        return _guarded(self._handle, name, route, call)
+
+    def _handle(self, name: str, route: Route, call: Call) -> Reply:
+        known = call._replace(who=self._who(call))
+        if name == "logout":
+            return self._accounts.log_out(known)
+        if known.who is None and not route.is_open:
+            raise LibraryError(NOT_LOGGED_IN)
+        assert route.handler is not None, name
+        return route.handler(known)
+
+    def _who(self, call: Call) -> Who | None:
+        return self._accounts.who(call.fields.get("cookie", ""))
+
+    async def _send_file(
+        self, name: str, call: Call, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        try:
+            opened = await self._threads.run(lambda: _guarded(self._open, name, call))
+        except LibraryError as error:
+            raise LibraryError(error.code, _STATUS_OF.get(error.code, error.status)) from error
+        try:
+            answer = download.plan(call.fields, opened)
+            start = {"type": "http.response.start", "status": answer.status}
+            await send({**start, "headers": answer.fields})
+            if scope["method"] == "GET":
+                await self._send_parts(opened, answer.parts, receive, send)
+            await send(_END)
+        finally:
+            os.close(opened.fd)
+
+    def _open(self, name: str, call: Call) -> Opened:
+        if name == "shareFile":
+            found = shares.open_shared(
+                self._service, call.parameters.text("shareKey", shares.KEY_MAX)
+            )
+            if found is None:
+                raise LibraryError(BAD_PARAMETER)
+            return found
+        known = call._replace(who=self._who(call))
+        if known.who is None:
+            raise LibraryError(NOT_LOGGED_IN)
+        with known.reading() as reading:
+            return download.open_file(reading, reading.file(call.parameters.integer("id")))
+
+    async def _send_parts(
+        self, opened: Opened, parts: list[download.Part], receive: Receive, send: Send
+    ) -> None:
+        async with _watching(receive) as left:
+            for part in parts:
+                if isinstance(part, Range):
+                    await send_range(self._threads, opened.fd, part, send, left)
+                else:
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
+
+
+def _guarded(work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    """Do some work; what goes wrong below it is an answer, too.
+
+    Raises:
+        LibraryError: with a code for it.
+    """
+    try:
+        return work(*arguments, **named)
+    except LogError as error:
+        _log.warning("the library could not store a change: %s", error)
+        raise LibraryError(DATABASE) from error
+    except (OSError, RootUnavailableError) as error:
+        _log.warning("the library could not use a root: %s", error)
+        raise LibraryError(DATABASE) from error
+    except BadPathError as error:
+        raise LibraryError(BAD_PARAMETER) from error
+
+
+def _route(scope: Scope) -> tuple[str, Route]:
+    """Return the route of a request.
+
+    Raises:
+        LibraryError: there is none.
+    """
+    match = _match(scope["raw_path"])
+    route = ROUTES.get(match[1]) if match else None
+    if (
+        match is None
+        or route is None
+        or (route.kind is Kind.JSON and (match[2] != "c" or match[3]))
+    ):
+        raise LibraryError(NOT_FOUND, 404)
+    if scope["method"] not in route.methods:
+        raise LibraryError(BAD_PARAMETER, 405, (("allow", ", ".join(route.methods)),))
+    return match[1], route
+
+
+async def _send(
+    body: bytes, send: Send, status: int, fields: tuple[tuple[str, str], ...] = ()
+) -> None:
+    raw = [(name.encode(), value.encode("latin-1")) for name, value in fields]
+    head = [
+        (b"content-type", wire.JSON_TYPE.encode()),
+        (b"content-length", b"%d" % len(body)),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+        *raw,
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": head})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _match(raw_path: bytes) -> re.Match[str] | None:
+    return _PATH.fullmatch(unquote(raw_path.decode("latin-1")))
+
+
+async def _body(receive: Receive) -> bytes:
+    """Return the body of a request.
+
+    Raises:
+        LibraryError: it is longer than any parameters are.
+    """
+    body = bytearray()
+    async for piece in bodies(receive):
+        body += piece
+        if len(body) > BODY_MAX:
+            await drain(receive)
+            raise LibraryError(BAD_PARAMETER, 413)
+    return bytes(body)
+
+
+@contextlib.asynccontextmanager
+async def _watching(receive: Receive) -> AsyncIterator[asyncio.Event]:
+    """Lend an event that is set when the client goes away."""
+    left = asyncio.Event()
+
+    async def watch() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        left.set()
+
+    task = asyncio.create_task(watch())
+    try:
+        yield left
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

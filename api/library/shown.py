@@ -1,0 +1,111 @@
+"""What clients are shown of users, catalogs and files; what is not known is left out."""
+
+import os
+from typing import TypeVar
+
+from api.library.call import SECOND_US, Reading, Who
+from api.library.wire import Json
+from eventlog.library import Facts, Help, Note, User
+from projections import media
+from projections.media import Row
+
+T = TypeVar("T")
+
+NO_PARENT = -1
+"""What stands above the roots, as clients ask for it."""
+
+
+def user_info(number: int, user: User) -> Json:
+    """Return a UserInfo."""
+    return {
+        "id": number,
+        "name": user.name,
+        "createTime": seconds(user.created_us),
+        "lastLoginDate": seconds(user.login_us or None),
+        "lastModifyTime": seconds(user.changed_us),
+        "helpInt": user.help.number,
+        "helpText": user.help.text,
+    }
+
+
+def help_info(found: Help) -> Json:
+    """Return a HelpInfo."""
+    return {
+        "helpInt": found.number,
+        "helpText": found.text,
+        "lastModifyTime": seconds(found.changed_us or None),
+    }
+
+
+def catalog_info(reading: Reading, row: Row) -> Json:
+    """Return a CatalogInfo."""
+    note = _note(reading, row.number)
+    catalogs, files = media.counts(reading.connection, row.number)
+    return {
+        "id": row.number,
+        "rootId": row.root,
+        "parentId": row.parent or NO_PARENT,
+        "name": _name(reading, row, note),
+        "createTime": seconds(_first(note.created_us, row.mtime_us)),
+        "lastModifyTime": seconds(_first(note.modified_us, note.changed_us or None, row.mtime_us)),
+        "memo": note.memo,
+        "helpInt": note.help.number,
+        "helpText": note.help.text,
+        "subCatalogCount": catalogs,
+        "fileCount": files,
+    }
+
+
+def file_info(reading: Reading, row: Row) -> Json:
+    """Return a FileInfo."""
+    note, found = _note(reading, row.number), reading.library.facts(row.number)
+    facts = found[1] if found else Facts(row.number, b"")
+    name = _name(reading, row, note)
+    duration = _first(note.duration_ms, facts.duration_ms or None, row.duration_ms)
+    return {
+        "id": row.number,
+        "uploadUserId": note.uploader or None,
+        "catalogId": row.parent,
+        "name": name,
+        "ext": _first(note.ext, os.path.splitext(name)[1][1:]),  # noqa: PTH122 - no path
+        "createTime": seconds(_first(note.created_us, facts.captured_us, row.mtime_us)),
+        "uploadTime": seconds(note.uploaded_us),
+        "importTime": seconds(note.imported_us),
+        "lastModifyTime": seconds(_first(note.modified_us, row.mtime_us)),
+        "size": row.size,
+        "type": row.type,
+        "duration": None if duration is None else duration / 1000,
+        "width": _first(note.width, facts.width or None, row.width),
+        "height": _first(note.height, facts.height or None, row.height),
+        "orientation": _first(note.orientation, facts.orientation),
+        "memo": note.memo,
+        "helpInt": note.help.number,
+        "helpText": note.help.text,
+    }
+
+
+def seconds(time_us: int | None) -> int | float | None:
+    """Return a time as clients have it: seconds since 1970, a whole number where it is one."""
+    if time_us is None:
+        return None
+    return time_us // SECOND_US if time_us % SECOND_US == 0 else time_us / SECOND_US
+
+
+def author(who: Who | None) -> str:
+    """Return the name for the log of whoever makes a request."""
+    return "library" if who is None else who.author
+
+
+def _note(reading: Reading, number: int) -> Note:
+    found = reading.library.note(number)
+    return found[1] if found else Note(number)
+
+
+def _name(reading: Reading, row: Row, note: Note) -> str:
+    if note.name is not None:
+        return note.name
+    return reading.node(row.number).state.name.decode("utf-8", "replace")
+
+
+def _first(*values: T | None) -> T | None:
+    return next((value for value in values if value is not None), None)

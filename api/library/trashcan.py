@@ -1,0 +1,51 @@
+"""The trash by HTTP: what lies there, and putting it back."""
+
+from api.library.call import Call, Reading, Reply
+from api.library.shown import seconds
+from api.library.trash import Trash
+from api.library.wire import NOT_FOUND, Json, LibraryError
+from eventlog.library import Trashed
+
+
+def listed(call: Call) -> Reply:
+    """Answer `trash.icc`: all that the user may see, the newest first."""
+    with call.reading() as reading:
+        found = [
+            _shown(reading, number, trashed)
+            for number, trashed in reversed(reading.library.trash())
+            if trashed.root in reading.roots.values()
+        ]
+    return Reply(found)
+
+
+def restore(call: Call) -> Reply:
+    """Answer `restoreTrash.icc`."""
+    numbers = call.parameters.needed_ids("ids")
+    with call.reading() as reading:
+        found = [(number, _known(reading, number)) for number in numbers]
+    for number, trashed in found:
+        Trash(call.service).restore(number, trashed, call.known.author)
+    return Reply("OK")
+
+
+def _known(reading: Reading, number: int) -> Trashed:
+    trashed = reading.library.trashed(number)
+    roots = {name: root for root, name in reading.roots.items()}
+    if trashed is None or trashed.root not in roots:
+        raise LibraryError(NOT_FOUND)
+    reading.check_write(roots[trashed.root])
+    return trashed
+
+
+def _shown(reading: Reading, number: int, trashed: Trashed) -> Json:
+    user = reading.library.user(trashed.user)
+    return {
+        "id": number,
+        "fileId": trashed.node,
+        "root": trashed.root,
+        "path": trashed.path.decode("utf-8", "replace"),
+        "deleteTime": seconds(trashed.deleted_us),
+        "deleteUser": user.name if user else None,
+        "size": trashed.size,
+        "isCatalog": trashed.is_directory,
+    }

@@ -1,0 +1,130 @@
+"""Where the media library keeps what it knows: in the log, by jobs of its writer."""
+
+import queue
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+
+import apsw
+
+from eventlog.connection import open_reader
+from eventlog.library import (
+    Ended,
+    Entity,
+    Facts,
+    FactsFound,
+    Kind,
+    LibraryStated,
+    Note,
+    NoteChanged,
+    Session,
+    SessionChanged,
+    Share,
+    ShareChanged,
+    TrashChanged,
+    Trashed,
+    Upload,
+    UploadChanged,
+    User,
+    UserChanged,
+)
+from eventlog.log import Draft, Log, Transaction
+from projections.library import Library
+from projections.tree import Tree
+
+T = TypeVar("T")
+
+_EVENT_OF: Final[dict[type[Entity], Callable[[str, Any], LibraryStated]]] = {
+    User: UserChanged,
+    Session: SessionChanged,
+    Note: NoteChanged,
+    Facts: FactsFound,
+    Share: ShareChanged,
+    Upload: UploadChanged,
+    Trashed: TrashChanged,
+}
+
+
+class Change:
+    """What a job of the library works with, while nothing else can change the log.
+
+    Args:
+        transaction: of the log.
+        author: who does it.
+
+    Attributes:
+        library: what is known of the library now.
+        tree: the node tree now.
+        now_us: time of the events, microseconds since 1970 UTC.
+    """
+
+    def __init__(self, transaction: Transaction, author: str) -> None:
+        self.library = Library(transaction.connection)
+        self.tree = Tree(transaction.connection)
+        self.now_us = transaction.time_us
+        self.connection = transaction.connection
+        self._transaction = transaction
+        self._author = author
+
+    def put(self, state: Entity, number: int = 0) -> int:
+        """Make an entity, or change one.
+
+        Args:
+            state: all that is known of it from now on.
+            number: of the entity; 0 for a new one.
+
+        Returns:
+            Its number.
+        """
+        event = _EVENT_OF[type(state)](self._author, state)
+        position = self._transaction.append([Draft(number, event)])
+        return number or position
+
+    def end(self, kind: Kind, number: int, reason: str) -> None:
+        """End an entity for good."""
+        self._transaction.append([Draft(number, Ended(self._author, kind, reason))])
+
+
+class LibraryStore:
+    """The library's access to the log. Any thread may use it.
+
+    Args:
+        log: the open log.
+    """
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._idle: queue.SimpleQueue[apsw.Connection] = queue.SimpleQueue()
+
+    def change(self, job: Callable[[Change], T], author: str) -> T:
+        """Have a job run and wait until what it did is durable.
+
+        Args:
+            job: is quick, and waits for nothing.
+            author: who does it, for the log.
+
+        Returns:
+            What the job returned.
+
+        Raises:
+            LogError: it could not be stored; nothing was done.
+        """
+        return self._log.call(lambda transaction: job(Change(transaction, author)))
+
+    @contextmanager
+    def reading(self) -> Iterator[apsw.Connection]:
+        """Lend a reading connection to the calling thread, in one read transaction."""
+        try:
+            connection = self._idle.get_nowait()
+        except queue.Empty:
+            connection = open_reader(self._log.path)
+        try:
+            with connection:
+                yield connection
+        finally:
+            self._idle.put(connection)
+
+    def close(self) -> None:
+        """Close the connections that nobody has borrowed."""
+        while not self._idle.empty():
+            self._idle.get_nowait().close()

@@ -1,0 +1,82 @@
+-- The media library's own view of the tree: what each catalog and file is shown as, and in which
+-- order. There only where there is a library, because the first scan of many files pays for it.
+create table media (
+    -- of a node
+    number integer primary key,
+    -- what the disk says; place, the directory that holds it, is null when it is gone
+    place integer,
+    is_catalog integer,
+    disk_type integer,
+    size integer,
+    mtime_us integer,
+    disk_duration integer,
+    disk_width integer,
+    disk_height integer,
+    -- what people say, and the entity that says it
+    note integer,
+    note_parent integer,
+    note_type integer,
+    note_created integer,
+    note_uploaded integer,
+    note_duration integer,
+    note_width integer,
+    note_height integer,
+    uploader integer,
+    -- what the file says of itself, and the entity that says it
+    facts integer,
+    fact_created integer,
+    fact_duration integer,
+    fact_width integer,
+    fact_height integer,
+    -- the root that it hangs from on the disk: who may see it is decided there
+    root integer,
+    -- the catalog that it is shown in; null when it is gone
+    parent integer,
+    -- bit of the type of a file, see `projections.library_types`; null: it is shown in no list
+    type integer as (case when place is null or is_catalog then null
+        else coalesce(note_type, disk_type) end) virtual,
+    created integer as (coalesce(note_created, fact_created, mtime_us, 0)) virtual,
+    uploaded integer as (coalesce(note_uploaded, 0)) virtual,
+    duration integer as (coalesce(note_duration, fact_duration, disk_duration, 0)) virtual,
+    -- width, then height
+    pixels integer as (coalesce(note_width, fact_width, disk_width, 0) * 4294967296
+        + coalesce(note_height, fact_height, disk_height, 0)) virtual
+);
+
+-- Files of a root and type in each order.
+create index media_by_number on media (root, type, number) where type is not null;
+create index media_by_created on media (root, type, created, number) where type is not null;
+create index media_by_uploaded on media (root, type, uploaded, number) where type is not null;
+create index media_by_size on media (root, type, size, number) where type is not null;
+create index media_by_duration on media (root, type, duration, number) where type is not null;
+create index media_by_pixels on media (root, type, pixels, number) where type is not null;
+
+-- Files of a catalog in each order.
+create index media_in_by_number on media (parent, type, number) where type is not null;
+create index media_in_by_created on media (parent, type, created, number) where type is not null;
+create index media_in_by_uploaded on media (parent, type, uploaded, number) where type is not null;
+create index media_in_by_size on media (parent, type, size, number) where type is not null;
+create index media_in_by_duration on media (parent, type, duration, number) where type is not null;
+create index media_in_by_pixels on media (parent, type, pixels, number) where type is not null;
+
+-- Files that somebody uploaded, in each order.
+create index media_of_by_number on media (uploader, type, number)
+    where uploader > 0 and type is not null;
+create index media_of_by_created on media (uploader, type, created, number)
+    where uploader > 0 and type is not null;
+create index media_of_by_uploaded on media (uploader, type, uploaded, number)
+    where uploader > 0 and type is not null;
+create index media_of_by_size on media (uploader, type, size, number)
+    where uploader > 0 and type is not null;
+create index media_of_by_duration on media (uploader, type, duration, number)
+    where uploader > 0 and type is not null;
+create index media_of_by_pixels on media (uploader, type, pixels, number)
+    where uploader > 0 and type is not null;
+
+-- Catalogs in a catalog.
+create index media_catalogs on media (parent, number) where is_catalog and parent is not null;
+
+-- What the fold has to find again.
+create index media_by_note on media (note) where note is not null;
+create index media_by_facts on media (facts) where facts is not null;
+create index media_by_note_parent on media (note_parent) where note_parent > 0;

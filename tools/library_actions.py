@@ -1,0 +1,121 @@
+"""What `nasfeed library` asks for, done by whoever holds the log: a server, or the command."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from eventlog.library import Right, User
+from projections import library_users
+from projections.library import Library
+from projections.library_store import Change, LibraryStore
+
+COMMAND: Final = "library-user"
+"""Name of the command to a running server."""
+
+AUTHOR: Final = "command"
+
+
+class UserLine(msgspec.Struct, frozen=True):
+    """A user for a list.
+
+    Attributes:
+        name: of the user.
+        rights: roots and whether they may be changed.
+        login_us: time of the last login, microseconds since 1970 UTC; 0 for never.
+    """
+
+    name: str
+    rights: list[tuple[str, bool]]
+    login_us: int
+
+
+class RootLine(msgspec.Struct, frozen=True):
+    """A root for a list.
+
+    Attributes:
+        name: of the root.
+        path: where it is.
+    """
+
+    name: str
+    path: str
+
+
+Action = Callable[[LibraryStore, Mapping[str, Any]], dict[str, Any]]
+
+
+def add(store: LibraryStore, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Make a user, by default with all rights."""
+    name, password = str(wanted["name"]), str(wanted["password"])
+
+    def job(change: Change) -> int:
+        rights = _rights(wanted["rights"])
+        if rights is None:
+            rights = [Right(root, write=True) for root in library_users.root_names(change)]
+        return library_users.add(name, password, rights)(change)
+
+    return _told(store, store.change(job, AUTHOR))
+
+
+def passwd(store: LibraryStore, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a user another password."""
+    job = library_users.change_user(str(wanted["name"]), password=str(wanted["password"]))
+    return _told(store, store.change(job, AUTHOR))
+
+
+def rights(store: LibraryStore, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a user other rights; none given: none."""
+    given = _rights(wanted["rights"]) or []
+    job = library_users.change_user(str(wanted["name"]), rights=given)
+    return _told(store, store.change(job, AUTHOR))
+
+
+def remove(store: LibraryStore, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Remove a user."""
+    store.change(library_users.remove(str(wanted["name"])), AUTHOR)
+    return {"users": []}
+
+
+def users(store: LibraryStore, _: Mapping[str, Any]) -> dict[str, Any]:
+    """List all users."""
+    with store.reading() as connection:
+        return {"users": [_line(user) for _, user in Library(connection).users()]}
+
+
+def roots(store: LibraryStore, _: Mapping[str, Any]) -> dict[str, Any]:
+    """List all roots."""
+    with store.reading() as connection:
+        return {
+            "roots": [
+                msgspec.to_builtins(RootLine(*found)) for found in library_users.roots(connection)
+            ]
+        }
+
+
+ACTIONS: Final[Mapping[str, Action]] = {
+    "add": add,
+    "passwd": passwd,
+    "rights": rights,
+    "remove": remove,
+    "list": users,
+    "roots": roots,
+}
+
+
+def _told(store: LibraryStore, number: int) -> dict[str, Any]:
+    with store.reading() as connection:
+        user = Library(connection).user(number)
+    return {"users": [_line(user)] if user else []}
+
+
+def _line(user: User) -> dict[str, Any]:
+    given = [(right.root, right.write) for right in user.rights]
+    line: dict[str, Any] = msgspec.to_builtins(UserLine(user.name, given, user.login_us))
+    return line
+
+
+def _rights(given: object) -> list[Right] | None:
+    if given is None:
+        return None
+    return [Right(root, write) for root, write in msgspec.convert(given, list[tuple[str, bool]])]

@@ -27,7 +27,7 @@ serve: dir-given $(VENV)/.installed ## serve a directory: make serve DIR=/some/d
 	@exec $(BIN)/nasfeed serve --host "$(HOST)" --port "$(PORT)" $(ARGS) -- "$(DIR)"
 
 test: $(VENV)/.installed-dev ## run the tests: make test [ARGS="-k name"]
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.installed-dev ## style, types and the layers
 	$(BIN)/ruff check .

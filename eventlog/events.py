@@ -137,6 +137,8 @@ class Removed(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
     Attributes:
         reason: a `Reason`.
         parent, name, mode: as in the last state.
+        target: of a root, its absolute path, as in the last state; else empty. Tombstones of
+            roots that the first versions wrote do not have it.
     """
 
     author: str
@@ -144,6 +146,7 @@ class Removed(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
     parent: int
     name: bytes
     mode: int
+    target: bytes = b""
 
 
 Event = Created | Modified | Moved | Described | Removed

@@ -2,13 +2,13 @@
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import apsw
 
 from eventlog import codec
 from eventlog.connection import fetch
-from eventlog.events import SUPER_ROOT, Event, Removed
+from eventlog.events import SUPER_ROOT, Event, Moved, Removed
 
 LAST = (
     "select e.position, e.record from nodes n join events e on e.position = n.position"
@@ -20,6 +20,32 @@ REMEMBERED_MAX = 10_000
 
 _DEPTH_MAX = 10_000
 """A longer chain of directories goes in a circle, which only a damaged log can hold."""
+
+
+class Place(NamedTuple):
+    """Where a node is.
+
+    Attributes:
+        parent: number of the directory that holds it.
+        name: its name there.
+        target: of a root, its path, if that is known.
+    """
+
+    parent: int
+    name: bytes
+    target: bytes = b""
+
+    @classmethod
+    def after(cls, event: Event) -> Self:
+        """Return where an event left its node; of a removal, where the node was."""
+        if isinstance(event, Removed):
+            return cls(event.parent, event.name, event.target)
+        return cls(event.state.parent, event.state.name, event.state.target)
+
+    @classmethod
+    def before(cls, event: Moved) -> Self:
+        """Return where a move took its node from."""
+        return cls(event.from_parent, event.from_name)
 
 
 class LastPaths:
@@ -41,7 +67,7 @@ class LastPaths:
 
     def of(self, event: Event) -> bytes:
         """Return where an event left its node; of a removal, where the node was."""
-        place = _place(event)
+        place = Place.after(event)
         if place.parent == SUPER_ROOT:
             return place.target or place.name
         return self.join(place.parent, place.name)
@@ -51,15 +77,19 @@ class LastPaths:
         above = self._directory(parent)
         return b"/".join([above.rstrip(b"/"), name]) if above else name
 
+    def forget(self) -> None:
+        """Forget the paths: directories are elsewhere now."""
+        self._known.clear()
+
     def _directory(self, number: int) -> bytes:
         """Return the path of a directory; empty when the log knows nothing of it."""
         below: list[tuple[int, bytes]] = []
         path = self._known.get(number)
         while path is None:
-            event = self._last(number) if len(below) < _DEPTH_MAX else None
-            if event is None:
+            place = self._place(number) if len(below) < _DEPTH_MAX else None
+            if place is None:
                 path = b""
-            elif (place := _place(event)).parent == SUPER_ROOT:
+            elif place.parent == SUPER_ROOT:
                 path = self._remember(number, place.target or place.name)
             else:
                 below.append((number, place.name))
@@ -69,24 +99,14 @@ class LastPaths:
             path = self._remember(directory, b"/".join([path.rstrip(b"/"), name]))
         return path
 
-    def _last(self, number: int) -> Event | None:
+    def _place(self, number: int) -> Place | None:
+        """Return where a directory is; None when nothing is known of it."""
         rows = fetch(self._connection, LAST, (number,))
-        return codec.decode(rows[0][1], rows[0][0]) if rows else self._gone.get(number)
+        last = codec.decode(rows[0][1], rows[0][0]) if rows else self._gone.get(number)
+        return Place.after(last) if last else None
 
     def _remember(self, number: int, path: bytes) -> bytes:
         self._known[number] = path
         if len(self._known) > REMEMBERED_MAX:
             self._known.popitem(last=False)
         return path
-
-
-class _Place(NamedTuple):
-    parent: int
-    name: bytes
-    target: bytes
-
-
-def _place(event: Event) -> _Place:
-    if isinstance(event, Removed):
-        return _Place(event.parent, event.name, b"")
-    return _Place(event.state.parent, event.state.name, event.state.target)

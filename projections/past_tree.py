@@ -162,8 +162,8 @@ def is_directory(event: Event) -> bool:
 
 
 def target(event: Event) -> bytes:
-    """Return where a root is; of its tombstone, which does not say, its name."""
-    return event.name if isinstance(event, Removed) else event.state.target
+    """Return where a root is, or was; its name where an old tombstone does not say."""
+    return event.target or event.name if isinstance(event, Removed) else event.state.target
 
 
 def path_by(find: Find, stored: Stored, where: Callable[[Stored], bytes]) -> bytes | None:
@@ -201,11 +201,15 @@ def path_in_log(connection: apsw.Connection, stored: Stored, position: int) -> b
 
     def where(root: Stored) -> bytes:
         before: Stored | None = root
-        while before is not None and is_gone(before.event):  # a tombstone does not say
+        while before is not None and _is_silent(before.event):
             before = last_event(connection, root.node, before.position - 1)
         return target(root.event if before is None else before.event)
 
     return path_by(lambda number: last_event(connection, number, position), stored, where)
+
+
+def _is_silent(event: Event) -> bool:
+    return isinstance(event, Removed) and not event.target
 
 
 def last_event(connection: apsw.Connection, number: int, position: int) -> Stored | None:

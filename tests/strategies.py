@@ -151,7 +151,8 @@ class History:
         for child in below:
             if child in self.live and child not in parents:
                 self._remove_below(child, reason, parents)
-        self.put(node, Removed("", reason, state.parent, state.name, state.mode))
+        where = state.target if state.parent == SUPER_ROOT else b""
+        self.put(node, Removed("", reason, state.parent, state.name, state.mode, where))
 
     def _remove_below(self, node: int, reason: str, seen: set[int]) -> None:
         seen.add(node)
@@ -159,7 +160,8 @@ class History:
             if child in self.live and child not in seen:
                 self._remove_below(child, reason, seen)
         state = self.live[node]
-        self.put(node, Removed("", reason, state.parent, state.name, state.mode))
+        where = state.target if state.parent == SUPER_ROOT else b""
+        self.put(node, Removed("", reason, state.parent, state.name, state.mode, where))
 
 
 SHORT_NAMES = (b"a", b"b", b"c", b"\xff", b"a\n")

@@ -92,6 +92,7 @@ class Shower:
             case Removed():
                 fields |= {"reason": event.reason, **self._place(event.parent, event.name)}
                 fields |= {"kind": _form(event.mode), "mode": event.mode}
+                fields |= text_fields("target", event.target) if event.target else {}
             case Moved():
                 before = self._paths.join(event.from_parent, event.from_name)
                 fields |= text_fields("from_path", before) | {"state": self.state(event.state)}

@@ -253,10 +253,10 @@ def _bury(
 ) -> list[Node]:
     tree = Tree(transaction.connection)
     nodes = [node for node in map(tree.node, numbers) if node is not None]
-    transaction.append(
-        [
-            Draft(n.number, Removed(author, reason, n.state.parent, n.state.name, n.state.mode))
-            for n in nodes
-        ]
-    )
+    transaction.append([Draft(n.number, _tombstone(n.state, reason, author)) for n in nodes])
     return nodes
+
+
+def _tombstone(state: State, reason: Reason, author: str) -> Removed:
+    where = state.target if state.parent == SUPER_ROOT else b""
+    return Removed(author, reason, state.parent, state.name, state.mode, where)

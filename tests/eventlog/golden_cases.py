@@ -118,6 +118,7 @@ GOLDEN: dict[str, AnyEvent] = {
         f"removed-{reason.replace('_', '-')}": Removed("", reason, 9, b"gone\xff", 0o100600)
         for reason in Reason
     },
+    "removed-root": Removed("", Reason.ROOT_REMOVED, 0, b"photos", 0o40755, b"/srv/photos\xff"),
     "user": UserChanged(
         "command",
         User(

@@ -208,7 +208,7 @@ HISTORY: list[Event] = [
     Moved("", directory_state(b"e"), 1, b"d"),  # 4: node 2
     Removed("", Reason.DELETED, 2, b"f", 0o100644),  # 5: node 3
     Removed("", Reason.DELETED, 1, b"e", DIRECTORY),  # 6: node 2
-    Removed("", Reason.ROOT_REMOVED, 0, b"root", DIRECTORY),  # 7: node 1
+    Removed("", Reason.ROOT_REMOVED, 0, b"root", DIRECTORY, b"/mnt/r"),  # 7: node 1
 ]
 NODES = (1, 2, 3, 2, 3, 2, 1)
 RECORDS = [
@@ -217,12 +217,19 @@ RECORDS = [
 ]
 
 
+SILENT = Removed("", Reason.ROOT_REMOVED, 0, b"root", DIRECTORY)
+
+
 @pytest.mark.parametrize("merged", range(8))
-def test_a_tombstone_says_where_the_node_was(merged: int) -> None:
-    connection = log_of(RECORDS)
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_tombstone_says_where_the_node_was(
+    merged: int,
+    silent: bool,  # noqa: FBT001 - a parameter of a test
+) -> None:
+    connection = log_of([*RECORDS[:-1], Record(7, 1, 7, SILENT)] if silent else RECORDS)
     merge(connection, merged)
-    # The path of a root is not in its tombstone: once the rest is merged only its name is left.
-    top = b"/mnt/r" if merged < 7 else b"root"
+    # Of a root whose tombstone does not say, only the name is left once the rest is merged.
+    top = b"root" if silent and merged == 7 else b"/mnt/r"
     with past_of(connection) as past:
         tree = past.now()
         for number, path in ((1, top), (2, top + b"/e"), (3, top + b"/e/f")):

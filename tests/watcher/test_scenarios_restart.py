@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from eventlog.events import Content
+from eventlog.events import Content, Removed
 from tests.convergence.operations import exchange
 from tests.watcher.nas import BACKENDS, Nas, running, write
 
@@ -136,7 +136,11 @@ def test_a_root_that_is_no_longer_configured_is_removed(tmp_path: Path) -> None:
     with running(tmp_path, "one", "two") as nas:
         write(nas.roots["two"] / "file")
         nas.see()
-        doomed = {nas.number(nas.roots["two"]), nas.number(nas.roots["two"] / "file")}
+        root = nas.number(nas.roots["two"])
+        doomed = {root, nas.number(nas.roots["two"] / "file")}
         cursor = nas.head
     with running(tmp_path, "one") as nas:
         assert nas.removals(cursor) == dict.fromkeys(doomed, "root_removed")
+        tombstone = nas.feed(cursor)[root]
+        assert isinstance(tombstone, Removed)
+        assert tombstone.target == bytes(tmp_path / "two")

@@ -10,6 +10,7 @@ _decoder: msgspec.msgpack.Decoder[Event] = msgspec.msgpack.Decoder(Event)
 _decoder_of_any: msgspec.msgpack.Decoder[AnyEvent] = msgspec.msgpack.Decoder(AnyEvent)
 
 _NODE_TAGS = range(1, 6)
+_MOVED_TAG = 3
 
 encode = _encoder.encode
 """Encode an event as MessagePack (https://msgpack.org), a tagged array."""
@@ -21,6 +22,11 @@ decode_unchecked = _decoder.decode
 def is_of_node(record: bytes) -> bool:
     """Say whether a record is of a node: its tag, the first thing in the array, says so."""
     return len(record) > 1 and record[1] in _NODE_TAGS
+
+
+def is_move(record: bytes) -> bool:
+    """Say whether a record is of a node that got another place."""
+    return len(record) > 1 and record[1] == _MOVED_TAG
 
 
 def decode(record: bytes, position: int) -> Event:

@@ -11,7 +11,7 @@ import apsw
 from eventlog import codec, history, segment
 from eventlog.archive import Archive
 from eventlog.connection import fetch
-from eventlog.events import Record, Removed
+from eventlog.events import Moved, Record, Removed
 from eventlog.history import BATCH, RANGE, Row
 from eventlog.segment import Segment
 
@@ -68,6 +68,28 @@ def gone_directories(connection: apsw.Connection, archive: Archive | None) -> di
         for record in read(connection, archive, 0, floor)
         if isinstance(record.event, Removed) and stat.S_ISDIR(record.event.mode)
     }
+
+
+def moved_directories(
+    connection: apsw.Connection, archive: Archive | None, after: int
+) -> Iterator[tuple[int, int, Moved]]:
+    """Read the moves of directories: position, node and event, in order; otherwise as `read`.
+
+    Args:
+        connection: a reader's.
+        archive: the files; None: only what the log holds.
+        after: only positions above this one.
+    """
+    upto = history.head(connection)
+    if archive is None:
+        rows = history.rows(connection, after, upto)
+    else:
+        rows = _rows(connection, archive, after, upto)
+    for position, node, _, raw in rows:
+        if codec.is_move(raw):
+            event = codec.decode(raw, position)
+            if isinstance(event, Moved) and event.state.is_directory:
+                yield position, node, event
 
 
 def _rows(connection: apsw.Connection, archive: Archive, after: int, upto: int) -> Iterator[Row]:

@@ -1,9 +1,9 @@
 """Print the log: who did what, when, to what. Works beside a running server.
 
 What compaction dropped is read from the archive, if there is one. Directories are shown under the
-name that they have now, or had last. All filters must hold for an event to be shown. Times are RFC
-3339, as 2026-03-04T12:00:00Z, without a zone those of this machine, or a length of time until now:
-90s, 30m, 2h, 7d, 1w.
+names that they had then, as far as log and archive tell; --path takes those and the last ones. All
+filters must hold for an event to be shown. Times are RFC 3339, as 2026-03-04T12:00:00Z, without a
+zone those of this machine, or a length of time until now: 90s, 30m, 2h, 7d, 1w.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from eventlog.connection import fetch, open_reader, translated_errors
 from eventlog.events import Moved, Record
 from eventlog.library import LibraryEvent
 from projections.last_paths import LastPaths
+from projections.paths_then import PathsThen
 from tools import arguments as kinds_of
 from tools.config import add_source_options, database_path
 from tools.errors import OperatorError
@@ -46,6 +47,18 @@ class Filter(NamedTuple):
     kinds: frozenset[str] = frozenset()
     author: str | None = None
     below: bytes | None = None
+
+
+class Paths(NamedTuple):
+    """Where nodes were and are.
+
+    Attributes:
+        then: at the time of an event.
+        last: now, or last.
+    """
+
+    then: PathsThen
+    last: LastPaths
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -80,8 +93,10 @@ def run(arguments: argparse.Namespace) -> int:
     with translated_errors(database):
         wanted = _filter(arguments, connection)
         archive = _archive(arguments, connection)
-        paths = LastPaths(connection, whole.gone_directories(connection, archive))
-        shower = Shower(paths, history.node_ids(connection))
+        gone = whole.gone_directories(connection, archive)
+        moves = whole.moved_directories(connection, archive, wanted.after)
+        paths = Paths(PathsThen(connection, gone, moves), LastPaths(connection, gone))
+        shower = Shower(paths.then, history.node_ids(connection))
         show = shower.json_line if arguments.json else shower.table_line
         found = whole.read(connection, archive, wanted.after, wanted.upto, wanted.node)
         for record in select(found, wanted, paths):
@@ -89,26 +104,27 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def select(records: Iterator[Record], wanted: Filter, paths: LastPaths) -> Iterator[Record]:
+def select(records: Iterator[Record], wanted: Filter, paths: Paths) -> Iterator[Record]:
     """Let the events through that a filter wants, in order, in constant memory.
 
     Args:
         records: in order of position; within the filter's positions.
         wanted: the filter.
-        paths: says where nodes are.
+        paths: says where nodes are; `then` goes on to the position of each record.
     """
     for record in records:
         if record.time_us >= wanted.until_us:
             return  # times never fall
+        paths.then.advance(record.position)
         if record.time_us >= wanted.since_us and _is_wanted(record, wanted, paths):
             yield record
 
 
-def _is_wanted(record: Record, wanted: Filter, paths: LastPaths) -> bool:
+def _is_wanted(record: Record, wanted: Filter, paths: Paths) -> bool:
     return (
         (not wanted.kinds or KINDS[type(record.event)] in wanted.kinds)
         and wanted.author in (None, record.event.author)
-        and (wanted.below is None or _is_below(record, wanted.below, paths))
+        and (wanted.below is None or any(_is_below(record, wanted.below, of) for of in paths))
     )
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from eventlog import codec
 from eventlog.errors import CorruptRecordError
-from eventlog.events import AnyEvent, Event
+from eventlog.events import AnyEvent, Event, Moved
 from eventlog.library import LibraryEvent
 from tests.eventlog.golden_cases import GOLDEN
 from tests.strategies import events
@@ -27,6 +27,7 @@ def test_a_golden_record_decodes_as_what_it_was(name: str) -> None:
     assert codec.decode_any(record, 1) == GOLDEN[name]
     is_of_node = not isinstance(GOLDEN[name], LibraryEvent)
     assert codec.is_of_node(record) == is_of_node
+    assert codec.is_move(record) == isinstance(GOLDEN[name], Moved)
     if is_of_node:
         assert codec.decode(record, 1) == GOLDEN[name]
     else:
@@ -75,7 +76,7 @@ def test_a_record_that_was_cut_is_refused(event: Event, data: st.DataObject) -> 
 
 def test_a_field_of_a_later_version_is_passed_over() -> None:
     """A record from a newer program of the same format: one more field at the end."""
-    record = (FOLDER / "removed-deleted.msgpack").read_bytes()
+    record = (FOLDER / "removed-root.msgpack").read_bytes()
     length = record[0] - 0x90
     longer = bytes([0x90 + length + 1]) + record[1:] + b"\xc0"
-    assert codec.decode(longer, 1) == GOLDEN["removed-deleted"]
+    assert codec.decode(longer, 1) == GOLDEN["removed-root"]

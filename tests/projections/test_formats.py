@@ -80,7 +80,7 @@ def test_every_command_reads_it(
     assert number
     for words in (["dump"], ["check", "--no-disk"], ["replay", "--check"], ["tree"], ["snapshot"]):
         assert cli.main([words[0], "--db", str(database), *words[1:]]) == 0, words
-    assert "/mnt/photos/younger/2026/beach.jpg" in capsys.readouterr().out
+    assert "/mnt/photos/2026/beach.jpg" in capsys.readouterr().out
 
 
 def test_a_newer_format_is_refused_by_every_command_in_one_line(

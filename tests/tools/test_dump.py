@@ -13,7 +13,7 @@ from eventlog.archive import Archive
 from eventlog.clock import SystemClock
 from eventlog.compaction import Compactor, Options
 from eventlog.connection import open_reader
-from eventlog.events import Created
+from eventlog.events import Created, Modified, Moved, Reason, Removed
 from eventlog.history import last_before, node_ids, read
 from eventlog.log import Draft, Log
 from projections.replay import FOLDS
@@ -67,8 +67,8 @@ def test_the_table_says_what_happened(database: Path, capsys: Capture) -> None:
     assert lines[0] == "         1  2026-03-04 12:00:00  created    /mnt/media/"
     assert [line[33:] for line in lines[1:]] == [
         "created    /mnt/media/old/",
-        "created    /mnt/media/new/a.txt  1.5 KiB",
-        r"described  /mnt/media/new/a.txt  a\nb",
+        "created    /mnt/media/old/a.txt  1.5 KiB",
+        r"described  /mnt/media/old/a.txt  a\nb",
         "moved      /mnt/media/old → /mnt/media/new/  by smb",
         "moved      /mnt/media/new/a.txt → /mnt/media/b.txt  1.5 KiB",
         "created    /mnt/media/caf\ufffd  → x\\n",
@@ -128,7 +128,7 @@ def test_json_lines_hold_everything(database: Path, capsys: Capture) -> None:
         ("--until 1999-01-01", []),
         ("--path /mnt/media/new", [3, 4, 5, 6, 10]),
         ("--path /mnt/media/new/", [3, 4, 5, 6, 10]),
-        ("--path /mnt/media/old", [2, 5]),
+        ("--path /mnt/media/old", [2, 3, 4, 5]),
         ("--path /mnt/media/b.txt", [6, 8, 9]),
         ("--path /mnt/media", range(1, 11)),
         ("--path /", range(1, 11)),
@@ -150,6 +150,70 @@ def test_filters(
     """They let the same through, whether it is in the log or only in the archive."""
     assert positions(database, capsys, *words.split()) == list(expected)
     assert positions(compacted, capsys, *words.split()) == list(expected)
+
+
+WANDERING = [
+    Draft(0, Created("", sample.directory(0, b"r", target=b"/r"))),  # 1
+    *(Draft(0, Created("", sample.directory(1, name))) for name in (b"a", b"b")),  # 2, 3
+    Draft(0, Created("", sample.state(2, b"f"))),  # 4
+    Draft(2, Moved("", sample.directory(3, b"x"), 1, b"a")),  # 5
+    Draft(4, Modified("", sample.state(2, b"f", size=5))),  # 6
+    Draft(3, Moved("", sample.directory(1, b"c"), 1, b"b")),  # 7
+    Draft(4, Moved("", sample.state(1, b"g"), 2, b"f")),  # 8
+    Draft(2, Moved("", sample.directory(1, b"a"), 3, b"x")),  # 9
+    Draft(4, Moved("", sample.state(2, b"f"), 1, b"g")),  # 10
+]
+WHERE = {
+    2: "/r/a",
+    3: "/r/b",
+    4: "/r/a/f",
+    5: "/r/a > /r/b/x",
+    6: "/r/b/x/f",
+    7: "/r/b > /r/c",
+    8: "/r/c/x/f > /r/g",
+    9: "/r/c/x > /r/a",
+    10: "/r/g > /r/a/f",
+}
+
+
+@pytest.mark.parametrize("archived", [False, True])
+@pytest.mark.parametrize("first", [2, 5, 6, 7, 10])
+def test_every_event_is_shown_where_it_was(
+    tmp_path: Path,
+    capsys: Capture,
+    archived: bool,  # noqa: FBT001 - a parameter of a test
+    first: int,
+) -> None:
+    """Directories have had other names since, and one has come back to its own."""
+    log = Log(f"{tmp_path}/log.db", FOLDS)
+    for draft in WANDERING:
+        log.append([draft])
+    if archived:
+        options = Options(0, Archive(f"{tmp_path}/archive"))
+        Compactor(log, options, SystemClock()).run(threading.Event())
+    log.close()
+    cli.main(["dump", "--db", f"{tmp_path}/log.db", "--json", "--from", str(first)])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    found = {
+        line["position"]: f"{line['from_path']} > {line['path']}"
+        if "from_path" in line
+        else line["path"]
+        for line in lines
+    }
+    assert found == {position: where for position, where in WHERE.items() if position >= first}
+
+
+def test_a_root_that_was_removed_is_still_found_by_its_path(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    log = Log(f"{tmp_path}/log.db", FOLDS)
+    log.append([Draft(0, Created("", sample.directory(0, b"r", target=b"/mnt/r")))])
+    log.append([Draft(0, Created("", sample.state(1, b"f")))])
+    log.append([Draft(2, Removed("", Reason.ROOT_REMOVED, 1, b"f", 0o100644))])
+    log.append([Draft(1, Removed("", Reason.ROOT_REMOVED, 0, b"r", 0o40755, b"/mnt/r"))])
+    log.close()
+    assert positions(tmp_path / "log.db", capsys, "--path", "/mnt/r/f") == [2, 3]
+    assert positions(tmp_path / "log.db", capsys, "--path", "/mnt/r") == [1, 2, 3, 4]
 
 
 def test_a_length_of_time_counts_from_now(database: Path, capsys: Capture) -> None:

@@ -29,7 +29,9 @@ from eventlog.library import (
     UserChanged,
 )
 from eventlog.log import Draft, Log, Transaction
+from projections import media
 from projections.library import Library
+from projections.media import Row, Wanted
 from projections.tree import Tree
 
 T = TypeVar("T")
@@ -62,7 +64,6 @@ class Change:
         self.library = Library(transaction.connection)
         self.tree = Tree(transaction.connection)
         self.now_us = transaction.time_us
-        self.connection = transaction.connection
         self._transaction = transaction
         self._author = author
 
@@ -83,6 +84,55 @@ class Change:
     def end(self, kind: Kind, number: int, reason: str) -> None:
         """End an entity for good."""
         self._transaction.append([Draft(number, Ended(self._author, kind, reason))])
+
+
+class Media:
+    """The library's view of the tree, as one read transaction sees it; see `projections.media`.
+
+    Args:
+        connection: in that transaction.
+    """
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def row(self, number: int) -> Row | None:
+        """Return a live catalog or file, or None."""
+        return media.row(self._connection, number)
+
+    def catalogs(self, parent: int) -> list[int]:
+        """Return the numbers of the catalogs that are shown in one."""
+        return media.catalogs(self._connection, parent)
+
+    def counts(self, number: int) -> tuple[int, int]:
+        """Return how many catalogs and how many files are shown in a catalog."""
+        return media.counts(self._connection, number)
+
+    def count(self, wanted: Wanted) -> int:
+        """Return how many files are wanted."""
+        return media.count(self._connection, wanted)
+
+    def page(self, wanted: Wanted, offset: int, limit: int) -> list[int]:
+        """Return the numbers of the files of a page."""
+        return media.page(self._connection, wanted, offset, limit)
+
+
+class View:
+    """All that is known, as one read transaction sees it.
+
+    Args:
+        connection: in that transaction.
+
+    Attributes:
+        library: what is known beside the files.
+        tree: the nodes.
+        media: the library's view of them.
+    """
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self.library = Library(connection)
+        self.tree = Tree(connection)
+        self.media = Media(connection)
 
 
 class LibraryStore:
@@ -112,15 +162,15 @@ class LibraryStore:
         return self._log.call(lambda transaction: job(Change(transaction, author)))
 
     @contextmanager
-    def reading(self) -> Iterator[apsw.Connection]:
-        """Lend a reading connection to the calling thread, in one read transaction."""
+    def reading(self) -> Iterator[View]:
+        """Lend a view to the calling thread, in one read transaction."""
         try:
             connection = self._idle.get_nowait()
         except queue.Empty:
             connection = open_reader(self._log.path)
         try:
             with connection:
-                yield connection
+                yield View(connection)
         finally:
             self._idle.put(connection)
 

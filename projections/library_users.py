@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-import apsw
 import msgspec
 
 from eventlog.errors import LogError
@@ -175,17 +174,11 @@ class LoggedIn(NamedTuple):
     user: User
 
 
-def session_of(connection: apsw.Connection, token: bytes) -> LoggedIn | None:
+def session_of(library: Library, token: bytes) -> LoggedIn | None:
     """Return the session of a token's hash, or None; it may be over."""
-    library = Library(connection)
     found = library.session(token)
     user = library.user(found[1].user) if found else None
     return LoggedIn(*found, user) if found and user else None
-
-
-def named(connection: apsw.Connection, name: str) -> tuple[int, User] | None:
-    """Return number and state of the user of a name, or None."""
-    return Library(connection).user_named(name)
 
 
 def log_out(token: bytes) -> Callable[[Change], None]:
@@ -207,8 +200,8 @@ def end_sessions(change: Change, user: int, reason: str) -> None:
 
 def any_over(store: LibraryStore, now_us: int) -> bool:
     """Return whether `expire` would end anything at a time."""
-    with store.reading() as connection:
-        return bool(_over(Library(connection), now_us))
+    with store.reading() as view:
+        return bool(_over(view.library, now_us))
 
 
 def expire(change: Change) -> int:
@@ -239,9 +232,9 @@ def _check_name(name: str) -> None:
         raise UserError(f"{name!r} is no name: 1 to {NAME_MAX} characters that can be printed")
 
 
-def roots(connection: apsw.Connection) -> list[tuple[str, str]]:
+def roots(tree: Tree) -> list[tuple[str, str]]:
     """Return name and path of each root."""
-    states = [node.state for node in Tree(connection).children(SUPER_ROOT)]
+    states = [node.state for node in tree.children(SUPER_ROOT)]
     return [(s.name.decode("utf-8", "replace"), os.fsdecode(s.target)) for s in states]
 
 

@@ -7,7 +7,6 @@ import msgspec
 
 from eventlog.library import Right, User
 from projections import library_users
-from projections.library import Library
 from projections.library_store import Change, LibraryStore
 
 COMMAND: Final = "library-user"
@@ -79,16 +78,16 @@ def remove(store: LibraryStore, wanted: Mapping[str, Any]) -> dict[str, Any]:
 
 def users(store: LibraryStore, _: Mapping[str, Any]) -> dict[str, Any]:
     """List all users."""
-    with store.reading() as connection:
-        return {"users": [_line(user) for _, user in Library(connection).users()]}
+    with store.reading() as view:
+        return {"users": [_line(user) for _, user in view.library.users()]}
 
 
 def roots(store: LibraryStore, _: Mapping[str, Any]) -> dict[str, Any]:
     """List all roots."""
-    with store.reading() as connection:
+    with store.reading() as view:
         return {
             "roots": [
-                msgspec.to_builtins(RootLine(*found)) for found in library_users.roots(connection)
+                msgspec.to_builtins(RootLine(*found)) for found in library_users.roots(view.tree)
             ]
         }
 
@@ -104,8 +103,8 @@ ACTIONS: Final[Mapping[str, Action]] = {
 
 
 def _told(store: LibraryStore, number: int) -> dict[str, Any]:
-    with store.reading() as connection:
-        user = Library(connection).user(number)
+    with store.reading() as view:
+        user = view.library.user(number)
     return {"users": [_line(user)] if user else []}
 
 

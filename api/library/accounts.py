@@ -49,8 +49,8 @@ class Accounts:
         if not token:
             return None
         hashed = digest(token)
-        with self._service.store.reading() as connection:
-            found = library_users.session_of(connection, hashed)
+        with self._service.store.reading() as view:
+            found = library_users.session_of(view.library, hashed)
         if found is None or found.session.expires_us <= self._service.now_us:
             return None
         self._extend(found.session)
@@ -65,8 +65,8 @@ class Accounts:
         name = call.parameters.text("userName", NAME_MAX)
         password = call.parameters.text("password", PASSWORD_MAX)
         self._check_rate(name, call.address)
-        with call.service.store.reading() as connection:
-            found = library_users.named(connection, name)
+        with call.service.store.reading() as view:
+            found = view.library.user_named(name)
         if not is_right(password, found[1].password if found else None) or found is None:
             raise LibraryError(WRONG_PASSWORD)
         self._attempts.forgive(_pair(name, call.address), _user(name), call.address)

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
-import apsw
-
 from api.beneath.root import Beneath
 from api.beneath.staging import Staging
 from api.library.parameters import Parameters
@@ -12,11 +10,9 @@ from api.library.wire import NO_RIGHT, NOT_FOUND, Json, LibraryError
 from api.served import ServedRoot
 from eventlog.clock import Clock
 from eventlog.library import User
-from projections import media
-from projections.library import Library
-from projections.library_store import LibraryStore
+from projections.library_store import LibraryStore, View
 from projections.media import Row
-from projections.tree import Node, Tree
+from projections.tree import Node
 
 FACE: Final = "library"
 
@@ -107,15 +103,15 @@ class Reading:
     """What one request sees of the library, in one read transaction.
 
     Args:
-        connection: in that transaction.
+        view: in that transaction.
         user: whose rights count.
         service: what the library is.
     """
 
-    def __init__(self, connection: apsw.Connection, user: User, service: Service) -> None:
-        self.connection = connection
-        self.library = Library(connection)
-        self.tree = Tree(connection)
+    def __init__(self, view: View, user: User, service: Service) -> None:
+        self.library = view.library
+        self.tree = view.tree
+        self.media = view.media
         self._service = service
         self._rights = {right.root: right.write for right in user.rights}
         self.roots: dict[int, str] = {}
@@ -130,7 +126,7 @@ class Reading:
         Raises:
             LibraryError: there is none that the user may see; or it may only be read.
         """
-        row = media.row(self.connection, number)
+        row = self.media.row(number)
         if row is None or row.root not in self.roots:
             raise LibraryError(NOT_FOUND)
         if write:

@@ -40,8 +40,8 @@ def catalogs(call: Call) -> Reply:
             if parent == NO_PARENT:
                 numbers += reading.roots
             else:
-                numbers += media.catalogs(reading.connection, reading.catalog(parent).number)
-        rows = (media.row(reading.connection, number) for number in numbers)
+                numbers += reading.media.catalogs(reading.catalog(parent).number)
+        rows = (reading.media.row(number) for number in numbers)
         shown = [row for row in rows if row is not None and row.root in reading.roots]
         return Reply([catalog_info(reading, row) for row in shown])
 
@@ -115,7 +115,7 @@ def new_parent(reading: Reading, row: media.Row, parent: int) -> int:
     while above is not None and above.number != row.root:
         if above.number == row.number:
             raise LibraryError(BAD_CATALOG)
-        above = media.row(reading.connection, above.parent)
+        above = reading.media.row(above.parent)
     return 0 if parent == row.place else parent
 
 

@@ -38,8 +38,8 @@ def files(call: Call) -> Reply:
         return Reply({"list": []})  # as the original: and no page
     with call.reading() as reading:
         wanted = _wanted(call, reading, sort)
-        total = media.count(reading.connection, wanted)
-        numbers = media.page(reading.connection, wanted, index * limit, limit)
+        total = reading.media.count(wanted)
+        numbers = reading.media.page(wanted, index * limit, limit)
         found = [file_info(reading, row) for row in _rows(reading, numbers)]
     page = {"pageIndex": index, "maxPerPage": limit, "pageCount": -(-total // limit)}
     return Reply({"list": found, "page": page})
@@ -87,7 +87,7 @@ def file_name(text: str) -> str:
 
 
 def _rows(reading: Reading, numbers: Iterable[int]) -> list[media.Row]:
-    rows = (media.row(reading.connection, number) for number in numbers)
+    rows = (reading.media.row(number) for number in numbers)
     return [row for row in rows if row is not None]
 
 

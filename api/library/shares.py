@@ -8,7 +8,6 @@ from api.library.call import SECOND_US, Call, Reading, Reply, Service
 from api.library.download import Opened, open_file
 from api.library.wire import BAD_PARAMETER, LibraryError
 from eventlog.library import Kind, Share
-from projections.library import Library
 from projections.library_store import Change
 
 KEY_MAX: Final = 200
@@ -56,13 +55,13 @@ def open_shared(service: Service, key: str) -> Opened | None:
     It opens nothing any more when its time is over, when the file is gone, or when whoever shared
     it may not read it any more.
     """
-    with service.store.reading() as connection:
-        library = Library(connection)
+    with service.store.reading() as view:
+        library = view.library
         found = library.share(digest(key))
         user = library.user(found[1].user) if found else None
         if found is None or user is None or found[1].expires_us <= service.now_us:
             return None
-        reading = Reading(connection, user, service)
+        reading = Reading(view, user, service)
         try:
             return open_file(reading, reading.file(found[1].node))
         except LibraryError:

@@ -6,7 +6,6 @@ from typing import TypeVar
 from api.library.call import SECOND_US, Reading, Who
 from api.library.wire import Json
 from eventlog.library import Facts, Help, Note, User
-from projections import media
 from projections.media import Row
 
 T = TypeVar("T")
@@ -40,7 +39,7 @@ def help_info(found: Help) -> Json:
 def catalog_info(reading: Reading, row: Row) -> Json:
     """Return a CatalogInfo."""
     note = _note(reading, row.number)
-    catalogs, files = media.counts(reading.connection, row.number)
+    catalogs, files = reading.media.counts(row.number)
     return {
         "id": row.number,
         "rootId": row.root,

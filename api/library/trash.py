@@ -22,7 +22,6 @@ from api.library.names import unique
 from api.library.wire import DELETE_FAILED, NOT_FOUND, LibraryError
 from api.served import RootUnavailableError, Touched
 from eventlog.library import Kind, Trashed
-from projections.library import Library
 from projections.library_store import Change
 
 TRASH: Final = OWN + b"/trash"
@@ -56,8 +55,8 @@ class Trash:
         Raises:
             LibraryError: it could not be moved there; it is where it was.
         """
-        with self._service.store.reading() as connection:
-            reading = Reading(connection, who.user, self._service)
+        with self._service.store.reading() as view:
+            reading = Reading(view, who.user, self._service)
             place, path = reading.path(number)
         key = secrets.token_hex(_KEY_BYTES)
         try:
@@ -124,8 +123,8 @@ class Trash:
         Returns:
             How much was removed.
         """
-        with self._service.store.reading() as connection:
-            everything = Library(connection).trash()
+        with self._service.store.reading() as view:
+            everything = view.library.trash()
         before_us = self._service.now_us - round(days * DAY_US)
         kept: dict[str, int] = {}
         count = 0

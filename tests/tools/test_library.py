@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from api.library.passwords import is_right
-from projections.library import Library
 from projections.library_store import LibraryStore
 from tests.serving import serving
 from tests.watcher.nas import Nas, started
@@ -93,8 +92,8 @@ def test_a_running_server_does_it(
         assert "there is a user 'terry' already" in capsys.readouterr().err
     with started(nas):
         store = LibraryStore(nas.system.log)
-        with store.reading() as connection:
-            found = Library(connection).user_named("Terry")
+        with store.reading() as view:
+            found = view.library.user_named("Terry")
         store.close()
     assert found is not None
     assert found[1].password.startswith("$argon2id$")

@@ -18,6 +18,8 @@ from tools.client.wire import Page, Position
 
 INTERVAL_SECONDS = 1.0
 
+_BUSY = 503
+
 _NO_STREAMS = frozenset({404, 405, 406})
 
 T = TypeVar("T")
@@ -72,6 +74,7 @@ class Following:
         self._seconds = seconds
         self._streams = self._pace.stream
         self._stream_backoff = Backoff()
+        self._waits_from = 0.0
 
     def pages(self, start: Position) -> Generator[Page]:
         """Yield pages without end, each to be applied before the next is taken.
@@ -120,7 +123,8 @@ class Following:
         position, caught_up = start, False
         while True:
             began = self._seconds()
-            wait_seconds = self._pace.wait_seconds if caught_up else 0
+            may_wait = caught_up and began >= self._waits_from
+            wait_seconds = self._pace.wait_seconds if may_wait else 0
             page = self._page(position, wait_seconds)
             position, caught_up = page.position, not page.has_more
             yield page
@@ -148,13 +152,19 @@ class Following:
                 return answer
 
     def _page(self, after: Position, wait_seconds: float) -> Page:
+        return self._settled(after, self.patiently(lambda: self._ask(after, wait_seconds)))
+
+    def _ask(self, after: Position, wait_seconds: float) -> Page:
+        """Ask; for a while without having the server wait, when too many have it wait already."""
         size = self._pace.max_size
-        return self._settled(
-            after,
-            self.patiently(
-                lambda: self._client.changes(after, max_size=size, wait_seconds=wait_seconds)
-            ),
-        )
+        try:
+            return self._client.changes(after, max_size=size, wait_seconds=wait_seconds)
+        except UnavailableError as error:
+            if not wait_seconds or error.status != _BUSY:
+                raise
+            pause = max(error.wait_seconds, self._pace.interval_seconds)
+            self._waits_from = self._seconds() + pause
+        return self._client.changes(after, max_size=size)
 
     def _settled(self, after: Position, page: Page) -> Page:
         try:

@@ -150,9 +150,9 @@ def test_what_does_not_pass_ends_it(feed: Feed, client: FeedClient, status: int)
 
 def test_after_a_success_the_waits_begin_anew(feed: Feed, client: FeedClient) -> None:
     def again() -> None:
-        feed.refusals = [(503, {}, b"")]
+        feed.refusals = [(503, {}, b"")] * 2  # to wait, and to answer at once
 
-    again()
+    feed.refusals = [(503, {}, b"")]
     quiet = Quiet(client, POLL, lambda: None, again)
     quiet.take(4)
     assert quiet.pauses == [0.5, 1.0, 0.5, 0.5]  # the last asked half a second before
@@ -233,6 +233,20 @@ def test_while_there_are_too_many_streams_polling_goes_on(feed: Feed, client: Fe
     assert quiet.troubles == []
     feed.streams = [[line("heartbeat", cursor=8)]]
     assert 8 in [page.cursor for page in islice(pages, 4)]
+
+
+def test_while_too_many_wait_it_is_asked_at_intervals(feed: Feed, client: FeedClient) -> None:
+    quiet = Quiet(client)
+    pages = quiet.following.pages(START)
+    next(pages)
+    feed.refusals = [(503, {"Retry-After": "30"}, b"")]
+    feed.put("two", "/m/two")
+    assert next(pages).cursor == 2
+    assert (quiet.troubles, quiet.pauses) == ([], [])
+    for _ in range(31):
+        next(pages)
+    waits = ["wait=" in request for request in feed.requests]
+    assert waits == [False, True, False, *[False] * 30, True]
 
 
 def test_a_page_in_place_of_a_stream_is_no_stream(feed: Feed, client: FeedClient) -> None:

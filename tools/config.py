@@ -49,8 +49,9 @@ WORKERS_A_CORE = 4
 """More only wait for each other, and each takes some 30 MB."""
 
 
-_SIDE_FILES = ("", "-wal", "-shm", "-journal", ".lock", ".control", ".ballast")
-"""SQLite's (https://www.sqlite.org/tempfiles.html), the log's lock, the control socket, ballast."""
+_SIDE_FILES = ("", "-wal", "-shm", "-journal", ".lock", ".control", ".ballast", ".replaced")
+"""SQLite's (https://www.sqlite.org/tempfiles.html), the log's lock, the control socket, ballast,
+and the directory of the databases that restores have replaced."""
 
 
 class Config(msgspec.Struct, frozen=True):

@@ -112,6 +112,7 @@ def test_a_root_may_be_a_symbolic_link(tmp_path: Path, backend: str) -> None:
 def test_the_servers_own_files_are_never_told_of(tmp_path: Path, backend: str) -> None:
     root = tmp_path / "root"
     write(root / "state" / "notes")
+    write(root / "state" / "log.db.replaced" / "20260304T120000Z.db")
     nas = Nas(tmp_path, {"root": root}, backend=backend, database=str(root / "state" / "log.db"))
     with started(nas):
         write(root / "state" / "new")

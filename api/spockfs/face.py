@@ -67,7 +67,9 @@ WRITING: Final[Mapping[str, Method]] = {
 
 ALLOWED: Final = ", ".join([*READING, *WRITING, "PUT", "OPTIONS"])
 
-EXTENSIONS: Final = b"ns, plus, target-encoded, create-flag, create-owner, fsync, release, errno"
+EXTENSIONS: Final = (
+    b"ns, plus, attr, target-encoded, create-flag, create-owner, fsync, release, errno"
+)
 """What goes beyond Specs 0.1; a client that knows none of them notices nothing."""
 
 _WRITE_FLAGS: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
@@ -173,11 +175,11 @@ class SpockFS:
         call = Call(self._mounts, mount, path, fields, author)
         if known is None:
             await self._put(call, receive)
-            await _send(DONE, send)
+            await _send(await self._threads.run(partial(_run, _nothing, call)), send)
             return
         if method == "SETXATTR":
             call = call._replace(body=await _whole(receive, mount.rules.xattr_limit))
-        reply = await self._threads.run(partial(known, call))
+        reply = await self._threads.run(partial(_run, known, call))
         await self._send(reply, send, with_body=method != "HEAD")
 
     async def _put(self, call: Call, receive: Receive) -> None:
@@ -256,6 +258,35 @@ class _Taken:
         message = await self._receive()
         self.is_whole = not message.get("more_body", False)
         return message
+
+
+def _run(method: Method, call: Call) -> Reply:
+    """Do what is asked; with X-Spock-attr, an extension, what it leads to is told at once."""
+    reply = method(call)
+    if b"x-spock-attr" not in call.fields or method not in _TELLING:
+        return reply
+    told = attributes.describe(call.mount.beneath.stat(call.path), call.fields)
+    return reply._replace(fields=[*reply.fields, *told])
+
+
+def _nothing(_: Call) -> Reply:
+    return DONE
+
+
+_TELLING: Final = (
+    _nothing,
+    names.post,
+    names.mknod,
+    names.symlink,
+    names.link,
+    names.rename,
+    directories.mkdir,
+    attributes.chmod,
+    attributes.chown,
+    attributes.utimens,
+    content.truncate,
+    content.fallocate,
+)
 
 
 def _writes(method: str, fields: Fields) -> bool:

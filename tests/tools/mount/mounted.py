@@ -1,0 +1,81 @@
+"""A real server, mounted through the real kernel, both in processes of their own."""
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.serving import Server, running, wait_until
+
+DEADLINE_SECONDS = 30
+
+
+class Mounted(NamedTuple):
+    """A mount.
+
+    Attributes:
+        path: where it is.
+        disk: the directory that the server serves.
+        server: that serves it.
+        port: of its filesystem.
+    """
+
+    path: Path
+    disk: Path
+    server: Server
+    port: int
+
+
+@contextlib.contextmanager
+def mounted(base: Path, *words: str) -> Iterator[Mounted]:
+    """Mount a new directory.
+
+    Args:
+        base: where everything is.
+        words: options of `nasfeed mount`.
+    """
+    disk, path = base / "disk", base / "mount"
+    disk.mkdir()
+    path.mkdir()
+    serve = (str(disk), "--port", "0", "--db", str(base / "state/log.db"))
+    with running(*serve, "--spockfs", "--spockfs-port", "0") as server:
+        port = spock_port(server)
+        wait_until(lambda: "disk" in server.names())
+        with _client(f"http://127.0.0.1:{port}", path, *words):
+            yield Mounted(path, disk, server, port)
+        server.stop()
+
+
+@contextlib.contextmanager
+def _client(url: str, path: Path, *words: str) -> Iterator[None]:
+    command = [sys.executable, "-m", "tools", "mount", url, str(path), *words]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        wait_until(lambda: os.path.ismount(path) or process.poll() is not None, "it is mounted")
+        assert process.poll() is None, process.communicate()[1]
+        yield
+        process.terminate()
+        _, said = process.communicate(timeout=DEADLINE_SECONDS)
+        assert (process.returncode, said) == (0, "")
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+        if os.path.ismount(path):
+            subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+def spock_port(server: Server) -> int:
+    """Return the port that a server says its filesystem has."""
+    found: list[str] = []
+
+    def told() -> bool:
+        found[:] = re.findall(r"SpockFS at http://127\.0\.0\.1:(\d+)", server.said)
+        return bool(found)
+
+    wait_until(told, "the filesystem listens")
+    return int(found[0])

@@ -1,0 +1,1 @@
+"""Mounts a server's filesystem: it knows the wire and nothing of the server."""

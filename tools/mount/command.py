@@ -1,0 +1,101 @@
+"""Mount the filesystem of a server, until it is unmounted or this is stopped.
+
+URL is http://[NAME:PASSWORD@]HOST:PORT/PATH, as `nasfeed serve --spockfs` offers it. DIR is an
+empty directory. It is unmounted by Ctrl-C, or by `fusermount3 -u DIR`.
+"""
+
+import argparse
+import asyncio
+import importlib
+import signal
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+from tools.errors import OperatorError
+from tools.mount.wire import Pool, Server, parse_url
+
+CACHE_SECONDS: Final = 1.0
+
+TASKS_MAX: Final = 32
+"""Requests of the kernel that are worked on at once."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("url", metavar="URL", help="where the filesystem is")
+    parser.add_argument("directory", metavar="DIR", help="where it is to be")
+    parser.add_argument("--read-only", action="store_true", help="change nothing")
+    parser.add_argument("--allow-other", action="store_true", help="let other users in, too")
+    parser.add_argument(
+        "--cache",
+        type=_seconds,
+        default=CACHE_SECONDS,
+        metavar="SECONDS",
+        help="how long attributes and names are believed, also missing ones (default: 1)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Mount it and serve the kernel until it is unmounted.
+
+    Raises:
+        OperatorError: it cannot be mounted.
+    """
+    try:
+        server = parse_url(arguments.url)
+    except ValueError as error:
+        raise OperatorError(str(error)) from error
+    if not Path(arguments.directory).is_dir():
+        raise OperatorError(f"{arguments.directory}: no such directory; make it first")
+    fuse = _library()
+    asyncio.run(_mount(fuse, server, arguments))
+    return 0
+
+
+def _library() -> ModuleType:
+    try:
+        fuse = importlib.import_module("pyfuse3")
+    except ImportError as error:
+        raise OperatorError(
+            "mounting needs pyfuse3: install libfuse3-dev and pkg-config, then "
+            "pip install 'nasfeed[mount]'"
+        ) from error
+    importlib.import_module("pyfuse3.asyncio").enable()
+    return fuse
+
+
+async def _mount(fuse: ModuleType, server: Server, arguments: argparse.Namespace) -> None:
+    pool = Pool(server)
+    operations = importlib.import_module("tools.mount.operations").Operations(pool, arguments.cache)
+    try:
+        await pool.ask("GETATTR", b"/")
+        fuse.init(operations, arguments.directory, _options(fuse, arguments))
+    except (OSError, RuntimeError) as error:
+        raise OperatorError(f"{arguments.url} on {arguments.directory}: {error}") from error
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, fuse.terminate)
+    print(f"mounted on {arguments.directory}", flush=True)
+    try:
+        await fuse.main(min_tasks=1, max_tasks=TASKS_MAX)
+        await operations.finish()
+    finally:
+        fuse.close(unmount=True)
+        pool.close()
+
+
+def _options(fuse: ModuleType, arguments: argparse.Namespace) -> set[str]:
+    options = {*fuse.default_options, "fsname=nasfeed", "subtype=spockfs"}
+    options |= {"ro"} if arguments.read_only else set()
+    return options | ({"allow_other"} if arguments.allow_other else set())
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return seconds

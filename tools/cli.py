@@ -44,7 +44,7 @@ COMMANDS = {
     "squash": Command("tools.squash", "forget all that is gone; clients far behind begin anew"),
     "filetracker": Command("tools.filetracker", "look after the directory of a file store"),
     "library": Command("tools.library", "say who may use the media library, and what for"),
-    "mount": Command("tools.mount.command", "mount a server's filesystem over HTTP (SpockFS)"),
+    "mount": Command("tools.mount", "mount a server's filesystem over HTTP (SpockFS)"),
     "confirm-removal": Command("tools.confirm_removal", "believe that an emptied disk is empty"),
 }
 

@@ -1,26 +1,13 @@
 """The filesystem over HTTP as a part of `nasfeed serve`."""
 
-import re
 from pathlib import Path
 
 import pytest
 
 from tests.api.spockfs.client import Client, basic
-from tests.serving import Server, running, wait_until
+from tests.serving import running, wait_until
+from tests.tools.mounted import spock_port
 from tools.cli import main
-
-DEADLINE_SECONDS = 30
-
-
-def spock_port(server: Server) -> int:
-    found: list[str] = []
-
-    def told() -> bool:
-        found[:] = re.findall(r"SpockFS at http://127\.0\.0\.1:(\d+)", server.said)
-        return bool(found)
-
-    wait_until(told, "the filesystem listens")
-    return int(found[0])
 
 
 def test_one_option_serves_the_directory(tmp_path: Path) -> None:

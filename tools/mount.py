@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Final
 
 from tools.errors import OperatorError
-from tools.mount.wire import Pool, Server, parse_url
+from tools.mounting.wire import Pool, Server, parse_url
 
 CACHE_SECONDS: Final = 1.0
 
@@ -58,8 +58,7 @@ def _library() -> ModuleType:
         fuse = importlib.import_module("pyfuse3")
     except ImportError as error:
         raise OperatorError(
-            "mounting needs pyfuse3: install libfuse3-dev and pkg-config, then "
-            "pip install 'nasfeed[mount]'"
+            "mounting needs pyfuse3: install libfuse3-dev and pkg-config, then pip install pyfuse3"
         ) from error
     importlib.import_module("pyfuse3.asyncio").enable()
     return fuse
@@ -67,7 +66,9 @@ def _library() -> ModuleType:
 
 async def _mount(fuse: ModuleType, server: Server, arguments: argparse.Namespace) -> None:
     pool = Pool(server)
-    operations = importlib.import_module("tools.mount.operations").Operations(pool, arguments.cache)
+    operations = importlib.import_module("tools.mounting.operations").Operations(
+        pool, arguments.cache
+    )
     try:
         await pool.ask("GETATTR", b"/")
         fuse.init(operations, arguments.directory, _options(fuse, arguments))

@@ -15,7 +15,7 @@ import apsw
 import pytest
 
 from tests.serving import wait_until
-from tests.tools.mount.mounted import Mounted, mounted
+from tests.tools.mounted import Mounted, mounted
 
 pytest.importorskip("pyfuse3", reason="the optional part for mounts is not installed")
 

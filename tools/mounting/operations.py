@@ -16,9 +16,9 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import pyfuse3
 
-from tools.mount.nodes import Node, Nodes
-from tools.mount.pending import Pending
-from tools.mount.wire import Fields, Pool, Reply
+from tools.mounting.nodes import Node, Nodes
+from tools.mounting.pending import Pending
+from tools.mounting.wire import Fields, Pool, Reply
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -122,9 +122,7 @@ class Operations(pyfuse3.Operations):  # type: ignore[misc]  # the library is op
             self.nodes.forget(number, count)
 
     @handler
-    async def getattr(
-        self, inode: int, _ctx: pyfuse3.RequestContext = None
-    ) -> pyfuse3.EntryAttributes:
+    async def getattr(self, inode: int, _ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
         """Return attributes."""
         await self._pending.flush(inode)
         reply = await self._ask("GETATTR", self.nodes.path(inode))

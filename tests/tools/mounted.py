@@ -75,7 +75,8 @@ def spock_port(server: Server) -> int:
 
     def told() -> bool:
         found[:] = re.findall(r"SpockFS at http://127\.0\.0\.1:(\d+)", server.said)
-        return bool(found)
+        return bool(found) or not server.running
 
     wait_until(told, "the filesystem listens")
+    assert found, server.said
     return int(found[0])

@@ -263,6 +263,12 @@ def histories(*, longest: int = 30) -> st.SearchStrategy[list[Record]]:
     return st.lists(STEPS, max_size=longest).map(_history)
 
 
+def wandering_histories(*, longest: int = 30) -> st.SearchStrategy[list[Record]]:
+    """As `histories`, with more moves in them."""
+    kinds = ("create", "create", "move", "move", "modify")
+    return st.lists(STEPS, min_size=8, max_size=longest).map(lambda steps: _history(steps, kinds))
+
+
 def mixed_histories(*, longest: int = 30) -> st.SearchStrategy[list[Record]]:
     """As `histories`, with events of the media library among them."""
     return st.lists(STEPS, max_size=longest).map(lambda steps: _history(steps, ALL_KINDS))

@@ -10,7 +10,7 @@ from eventlog.whole import moved_directories
 from projections.paths_then import PathsThen
 from tests.model import Model
 from tests.projections.snapshots import log_of
-from tests.strategies import histories
+from tests.strategies import histories, wandering_histories
 
 
 def where(records: list[Record], record: Record) -> bytes | None:
@@ -19,7 +19,7 @@ def where(records: list[Record], record: Record) -> bytes | None:
     return Model.of(records[:upto]).path(record.node)
 
 
-@given(histories(), st.data())
+@given(st.one_of(histories(), wandering_histories()), st.data())
 def test_every_event_is_told_where_it_was(records: list[Record], data: st.DataObject) -> None:
     """Whatever position is begun from: what is before it need not be read."""
     after = data.draw(st.integers(0, len(records)))

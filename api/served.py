@@ -79,6 +79,19 @@ class WritableRoot(ServedRoot, Protocol):
         """
         ...
 
+    def amend(self, act: Callable[[], None], path: bytes, author: str) -> None:
+        """Change something else than bytes, as `perform`; while a file is written, as part of that.
+
+        Args:
+            act: changes it, or raises, and that is raised here. It may run in any thread.
+            path: of what is changed.
+            author: who did it, for the log.
+
+        Raises:
+            RootUnavailableError: as `perform`.
+        """
+        ...
+
     def settle(self, path: bytes, author: str) -> None:
         """Wait until what was written to a file is durable in the log, and expect no more of it.
 

@@ -71,6 +71,11 @@ class FaceRoot:
         with _available():
             self._observer.changes.write(act, path, author)
 
+    def amend(self, act: Callable[[], None], path: bytes, author: str) -> None:
+        """Change something else; see `api.served.WritableRoot.amend`."""
+        with _available():
+            self._observer.changes.amend(act, path, author)
+
     def settle(self, path: bytes, author: str) -> None:
         """Record what was written; see `api.served.ServedRoot.settle`."""
         with _available():

@@ -64,6 +64,10 @@ class OwnDirectory:
         """Change bytes; there is no log of it."""
         act()
 
+    def amend(self, act: Callable[[], None], _path: bytes, _author: str) -> None:
+        """Change something else; there is no log of it."""
+        act()
+
     def settle(self, path: bytes, author: str) -> None:
         """Do nothing: nothing is to be recorded."""
 

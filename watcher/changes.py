@@ -71,6 +71,33 @@ class Changes:
 
         self.perform(first, (path,), author).result()
 
+    def amend(self, act: Callable[[], None], path: bytes, author: str) -> None:
+        """Have something else than bytes of a file changed.
+
+        While its bytes are being written by the same author, this is a part of that, and recorded
+        with it: who unpacks an archive sets mode and times of each file after its bytes.
+
+        Args:
+            act: changes it; called in this thread or in the observer's.
+            path: of the file.
+            author: who does it.
+
+        Raises:
+            RefusedError: the root is not observed now.
+        """
+        if self.writings.enter(path, author):
+            try:
+                act()
+            finally:
+                self.writings.leave(path)
+            return
+
+        def alone() -> list[Touched]:
+            act()
+            return [(path, "changed")]
+
+        self.perform(alone, (path,), author).result()
+
     def settle(self, path: bytes, author: str) -> None:
         """Have what was written to a file recorded before this returns.
 

@@ -6,7 +6,6 @@ import stat
 from typing import Final
 
 from api.asgi import Headers
-from api.served import Touched
 from api.spockfs.call import DONE, Call, Reply, through
 from api.spockfs.errors import Refusal
 from api.spockfs.fields import LEAVE
@@ -102,15 +101,14 @@ def check_access(call: Call, fd: int, mask: int) -> None:
 def chmod(call: Call) -> Reply:
     """Change permissions."""
 
-    def act() -> list[Touched]:
+    def act() -> None:
         with call.mount.handle(call.path) as fd:
             mode = os.fstat(fd).st_mode
             if stat.S_ISLNK(mode):
                 raise Refusal(errno.EOPNOTSUPP, "links have no permissions")
             os.chmod(through(fd), call.bits(is_directory=stat.S_ISDIR(mode)))  # noqa: PTH101 - a descriptor
-        return [(call.path, "changed")]
 
-    call.mount.change(act, (call.path,), call.author)
+    call.mount.amend(act, call.path, call.author)
     return DONE
 
 
@@ -121,18 +119,17 @@ def chown(call: Call) -> Reply:
     if max(uid, gid) > LEAVE:
         raise Refusal(errno.EINVAL, "there is no such owner")
 
-    def act() -> list[Touched]:
+    def act() -> None:
         with call.mount.entry(call.path) as entry:
             found = os.lstat(entry.name, dir_fd=entry.directory)
             wanted = (_or_as_it_is(uid, found.st_uid), _or_as_it_is(gid, found.st_gid))
             if wanted == (found.st_uid, found.st_gid):
-                return []
+                return
             if not call.mount.rules.privileged:
                 raise Refusal(errno.EPERM, "owners are not changed here")
             os.chown(entry.name, *wanted, dir_fd=entry.directory, follow_symlinks=False)
-        return [(call.path, "changed")]
 
-    call.mount.change(act, (call.path,), call.author)
+    call.mount.amend(act, call.path, call.author)
     return DONE
 
 
@@ -146,7 +143,7 @@ def utimens(call: Call) -> Reply:
     if atime is None and mtime is None:
         raise Refusal(errno.EINVAL, "X-Spock-atime or X-Spock-mtime is needed")
 
-    def act() -> list[Touched]:
+    def act() -> None:
         with call.mount.entry(call.path) as entry:
             found = os.lstat(entry.name, dir_fd=entry.directory)
             times = (
@@ -154,9 +151,8 @@ def utimens(call: Call) -> Reply:
                 found.st_mtime_ns if mtime is None else mtime,
             )
             os.utime(entry.name, ns=times, dir_fd=entry.directory, follow_symlinks=False)
-        return [(call.path, "changed")]
 
-    call.mount.change(act, (call.path,), call.author)
+    call.mount.amend(act, call.path, call.author)
     return DONE
 
 

@@ -19,13 +19,14 @@ from api.spockfs.errors import Refusal
 from api.spockfs.fields import Span
 from api.spockfs.names import post
 
-_OCTETS: Final = [
-    (b"content-type", b"application/octet-stream"),
+OCTETS: Final = "application/octet-stream"
+SAFE: Final = [
     (b"accept-ranges", b"bytes"),
     # Whatever clients store, no browser may take it for a page of this server.
     (b"content-security-policy", b"sandbox; default-src 'none'"),
     (b"x-content-type-options", b"nosniff"),
 ]
+_OCTETS: Final = [(b"content-type", OCTETS.encode()), *SAFE]
 _MASK_OF: Final = {os.O_RDONLY: os.R_OK, os.O_WRONLY: os.W_OK, os.O_RDWR: os.R_OK | os.W_OK}
 
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -76,6 +76,10 @@ class Mount:
         """Change bytes of a file; see `api.served.WritableRoot.write`."""
         self._root.write(act, path, author)
 
+    def amend(self, act: Callable[[], None], path: bytes, author: str) -> None:
+        """Change attributes of a file; see `api.served.WritableRoot.amend`."""
+        self._root.amend(act, path, author)
+
     def settle(self, path: bytes, author: str) -> None:
         """Have what was written in the log; see `api.served.WritableRoot.settle`."""
         self._root.settle(path, author)

@@ -9,6 +9,7 @@ import pytest
 from eventlog.events import DISK, Created, Modified, Moved
 from tests.watcher.rig import Rig, followed
 from watcher.backend import Place, Sign
+from watcher.changes import Changes
 from watcher.deeds import Act, Deed, Touched
 from watcher.performer import Performer
 from watcher.settle import LOOK_MAX_SECONDS, LOOK_QUIET_SECONDS
@@ -195,3 +196,17 @@ def test_waiting_ends_when_something_is_to_be_recorded(writer: Writer) -> None:
     writer.writings.leave(PATH)
     assert [write.path for write in writer.writings.settle_all()] == [PATH]
     assert writer.writings.wait_seconds(9.0) == 9.0
+
+
+def test_attributes_that_are_set_while_a_file_is_written_are_recorded_with_it(
+    writer: Writer,
+) -> None:
+    changes = Changes(writer.rig.settling, writer.rig.clock, lambda: None)
+    writer.writings = changes.writings
+    writer.performer._writings = changes.writings
+    writer.write(b"x")
+    changes.amend(lambda: (writer.rig.path / "f").chmod(0o600), PATH, WHO)
+    assert len(writer.told()) == 1
+    writer.wait(2.0)
+    [_, event] = [e for e in writer.rig.events() if isinstance(e, Created | Modified)][-2:]
+    assert (event.author, event.state.mode) == (WHO, 0o100600)

@@ -24,6 +24,7 @@ from tools.bench import (
     peers,
     pushing,
     serving,
+    spocking,
     storing,
     table,
 )
@@ -42,6 +43,7 @@ THEMES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "burst": burst.rows,
     "compaction": compaction.rows,
     "storing": storing.rows,
+    "spocking": spocking.rows,
     "million": million.rows,
 }
 """What can be measured; `million` only when it is asked for, because it takes long."""

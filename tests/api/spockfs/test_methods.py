@@ -156,6 +156,7 @@ def test_open_creates_and_cuts_where_it_is_told_to(disk: Spocked) -> None:
 
 def test_chmod_sets_permissions_and_nothing_more(disk: Spocked) -> None:
     disk.make("/f", b"data")
+    assert disk.ask("RELEASE", "/f").status == 200
     head = disk.nas.head
     assert disk.ask("CHMOD", "/f", X_Spock_mode=0o100640).status == 200
     assert disk.at("f").stat().st_mode == 0o100640

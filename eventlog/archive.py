@@ -7,6 +7,8 @@ commits; a crash in between leaves events in both places, never in none.
 """
 
 import os
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
@@ -108,6 +110,35 @@ class Archive:
             (file for file in found if file.upto > after and file.after < upto),
             key=lambda file: file.after,
         )
+
+    def missing(self, connection: apsw.Connection, after: int, upto: int) -> list[tuple[int, int]]:
+        """Return the stretches between two positions whose files were written and are gone.
+
+        The files of one log follow each other without gaps, from its first position on.
+
+        Args:
+            connection: a reader's.
+            after: only positions above this one.
+            upto: only positions up to this one.
+
+        Returns:
+            The first and the last position of each stretch. What is left in the log, or is in the
+            files of the same log after a restore, is known all the same.
+
+        Raises:
+            ArchiveError: the directory or a file cannot be read.
+        """
+        found: list[tuple[int, int]] = []
+        # A file of before a restore may hold nothing that this log shares with that one.
+        files = [file for file in self.segments(connection, 0, 2**63) if file.after < file.upto]
+        files.sort(key=attrgetter("log", "after"))
+        for _, own in groupby(files, key=attrgetter("log")):
+            reached = after
+            for file in own:
+                if reached < min(file.after, upto):
+                    found.append((reached + 1, min(file.after, upto)))
+                reached = max(reached, file.upto)
+        return sorted(found)
 
     def _write(
         self, connection: apsw.Connection, facts: dict[str, str], after: int, upto: int

@@ -93,6 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
     with translated_errors(database):
         wanted = _filter(arguments, connection)
         archive = _archive(arguments, connection)
+        _tell_missing(archive, connection, wanted)
         gone = whole.gone_directories(connection, archive)
         moves = whole.moved_directories(connection, archive, wanted.after)
         paths = Paths(PathsThen(connection, gone, moves), LastPaths(connection, gone))
@@ -172,6 +173,18 @@ def _archive(arguments: argparse.Namespace, connection: apsw.Connection) -> Arch
     if arguments.archive:
         return Archive(str(Path(arguments.archive).absolute()))
     return Archive(recorded[0][0]) if recorded else None
+
+
+def _tell_missing(archive: Archive | None, connection: apsw.Connection, wanted: Filter) -> None:
+    """Say what is not shown because files of the archive were taken away."""
+    if archive is None:
+        return
+    for first, last in archive.missing(connection, wanted.after, wanted.upto):
+        print(
+            f"nasfeed: {archive.path}: the file of positions {first} to {last} is"
+            " missing; of those only what is left in the log is shown",
+            file=sys.stderr,
+        )
 
 
 def _node(text: str, connection: apsw.Connection) -> int:

@@ -266,6 +266,22 @@ def test_every_damage_is_told(log: Log, reader: apsw.Connection, archive: Archiv
             read_all(reader, archive)
 
 
+def test_a_file_that_was_taken_away_is_told(
+    log: Log, clock: FakeClock, reader: apsw.Connection, archive: Archive
+) -> None:
+    fill(log)
+    age(clock)
+    compactor(log, clock, archive=archive).run(GO_ON)
+    first, second, _ = sorted(Path(archive.path).iterdir())
+    assert archive.missing(reader, 0, 111) == []
+    second.unlink()
+    assert archive.missing(reader, 0, 111) == [(41, 80)]
+    assert archive.missing(reader, 50, 60) == [(51, 60)]
+    assert archive.missing(reader, 0, 40) == archive.missing(reader, 80, 111) == []
+    first.unlink()
+    assert archive.missing(reader, 0, 111) == [(1, 80)]
+
+
 def test_files_of_other_logs_are_left_alone(
     log: Log, clock: FakeClock, reader: apsw.Connection, archive: Archive, tmp_path: Path
 ) -> None:
@@ -296,4 +312,5 @@ def test_of_a_log_before_a_restore_the_common_part_is_read(
         r for r in expected if r.position <= 60 or r.position in kept
     ]
     log.append([modified(2, 9)])
+    assert archive.missing(reader, 0, 112) == []
     assert archive.extend(reader, 112) == (sorted(kept)[39], 40)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from eventlog import archive as archives
 from eventlog.archive import Archive
 from eventlog.clock import SystemClock
 from eventlog.compaction import Compactor, Options
@@ -325,6 +326,24 @@ def test_without_the_archive_only_the_log_is_shown(
         assert positions(compacted, capsys, "--archive", str(elsewhere)) == list(range(1, 11))
     finally:
         elsewhere.rename(compacted.parent / "archive")
+
+
+def test_what_a_missing_file_of_the_archive_held_is_told(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archives, "SEGMENT_EVENTS", 4)
+    sample.write(tmp_path / "log.db")
+    compact(tmp_path)
+    second = sorted((tmp_path / "archive").iterdir())[1]
+    second.rename(tmp_path / "kept")
+    assert positions(tmp_path / "log.db", capsys) == [1, 2, 3, 4, 7, 9, 10]
+    assert cli.main(["dump", "--db", f"{tmp_path}/log.db"]) == 0
+    assert capsys.readouterr().err == (
+        f"nasfeed: {tmp_path}/archive: the file of positions 5 to 8 is missing; of those only what"
+        " is left in the log is shown\n"
+    )
+    assert cli.main(["dump", "--db", f"{tmp_path}/log.db", "--from", "9"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_a_reader_that_has_enough_ends_it_quietly(tmp_path: Path) -> None:

@@ -175,6 +175,8 @@ class LibrarySection(Section, frozen=True):
         online_timeout: how long a login lasts that is not used.
         share_url_threshold: how many shares there may be at once.
         share_url_timeout: how long a share lasts.
+        upload_timeout: how long an upload is kept that does not go on.
+        upload_max: bytes of the largest file that is taken; none: any.
         trash_days: how long what was deleted is kept.
         trash_bytes: bytes of it in each root; the oldest goes first; none: any.
     """
@@ -184,6 +186,8 @@ class LibrarySection(Section, frozen=True):
     online_timeout: Seconds = 3600
     share_url_threshold: Count = 1000
     share_url_timeout: Seconds = 1800
+    upload_timeout: Seconds = 86400
+    upload_max: Count | None = None
     trash_days: Days = 30
     trash_bytes: Count | None = None
 

@@ -161,6 +161,8 @@ def library(config: Config, system: System, clock: Clock) -> LibraryFace | None:
         online_seconds=given.online_timeout,
         shares_max=given.share_url_threshold,
         share_seconds=given.share_url_timeout,
+        upload_seconds=given.upload_timeout,
+        upload_max=given.upload_max,
         trash_days=given.trash_days,
         trash_bytes=given.trash_bytes,
     )

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from api.library.call import FACE, SECOND_US, Call, Reply, Service, Who
+from api.library.call import FACE, SECOND_US, Call, Reading, Reply, Service, Who
 from api.library.parameters import HELP_MAX, Parameters
 from api.library.passwords import PASSWORD_MAX, Attempts, is_right
 from api.library.shown import help_info, user_info
@@ -115,14 +115,7 @@ def get_help(call: Call) -> Reply:
     if kind == _OF_USER:
         return Reply(help_info(who.user.help))
     with call.reading() as reading:
-        number = call.parameters.integer("id")
-        if kind == _OF_CATALOG:
-            reading.catalog(number)
-        elif kind == _OF_FILE:
-            reading.file(number)
-        else:
-            raise LibraryError(BAD_PARAMETER)
-        found = reading.library.note(number)
+        found = reading.library.note(_node(reading, call, kind, write=False))
     return Reply(help_info(found[1].help if found else Help()))
 
 
@@ -134,14 +127,8 @@ def update_help(call: Call) -> Reply:
     if kind == _OF_USER:
         call.service.store.change(lambda change: _help_of_user(change, call), who.author)
         return Reply()
-    number = call.parameters.integer("id")
     with call.reading() as reading:
-        if kind == _OF_CATALOG:
-            reading.catalog(number, write=True)
-        elif kind == _OF_FILE:
-            reading.file(number, write=True)
-        else:
-            raise LibraryError(BAD_PARAMETER)
+        number = _node(reading, call, kind, write=True)
     call.service.store.change(lambda change: _help_of_node(change, number, call), who.author)
     return Reply()
 
@@ -154,6 +141,16 @@ def changed_help(before: Help, parameters: Parameters, now_us: int) -> Help:
     if "helpText" in parameters:
         given["text"] = parameters.optional_text("helpText", HELP_MAX)
     return msgspec.structs.replace(before, **given, changed_us=now_us) if given else before
+
+
+def _node(reading: Reading, call: Call, kind: int, *, write: bool) -> int:
+    """Return the number of the catalog or file that a request is about."""
+    number = call.parameters.integer("id")
+    if kind == _OF_CATALOG:
+        return reading.catalog(number, write=write).number
+    if kind == _OF_FILE:
+        return reading.file(number, write=write).number
+    raise LibraryError(BAD_PARAMETER)
 
 
 def _help_of_user(change: Change, call: Call) -> None:

@@ -126,12 +126,17 @@ class Reading:
         Raises:
             LibraryError: there is none that the user may see; or it may only be read.
         """
-        row = self.media.row(number)
+        row = self.media.row(number) or self._uploaded(number)
         if row is None or row.root not in self.roots:
             raise LibraryError(NOT_FOUND)
         if write:
             self.check_write(row.root)
         return row
+
+    def _uploaded(self, number: int) -> Row | None:
+        """Return the file of an upload: clients go on to call it by the upload's number."""
+        upload = self.library.upload(number)
+        return self.media.row(upload.note.node) if upload and upload.note.node else None
 
     def catalog(self, number: int, *, write: bool = False) -> Row:
         """Return a catalog as `row` does.

@@ -25,7 +25,7 @@ from api.library.wire import (
 )
 from api.served import Touched
 from eventlog.library import Note
-from projections import media
+from projections import library_paths, media
 from projections.library_store import Change
 
 _FIELDS: Final = ("parentId", "name", "memo", "helpInt", "helpText")
@@ -146,13 +146,9 @@ def _parent(call: Call, number: int) -> tuple[Place, bytes]:
 
 def _note_path(change: Change, place: Place, path: bytes, note: Note) -> int:
     """Say something of the node at a path; return its number."""
-    root = next(n for n in change.tree.children(0) if n.state.name == place.name.encode())
-    number = root.number
-    for name in path.split(b"/"):
-        node = change.tree.child(number, name)
-        if node is None:
-            raise LibraryError(DATABASE)
-        number = node.number
+    number = library_paths.number_at(change.tree, place.name, path)
+    if number is None:
+        raise LibraryError(DATABASE)
     if note != Note(0):
         said = msgspec.structs.replace(note, node=number, changed_us=change.now_us)
         change.put(said, (change.library.note(number) or (0,))[0])

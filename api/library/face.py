@@ -25,16 +25,15 @@ import contextlib
 import logging
 import os
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Final, ParamSpec, TypeVar
+from typing import Final
 from urllib.parse import unquote
 
 from api.answers import Answer
 from api.asgi import Headers, Receive, Scope, Send
-from api.beneath.paths import BadPathError
-from api.bodies import CutError, bodies, drain
+from api.bodies import CutError, bodies
 from api.files.ranges import Range
 from api.files.refusal import Refusal
 from api.files.transfer import send_range
@@ -42,22 +41,19 @@ from api.library import download, shares, wire
 from api.library.accounts import Accounts
 from api.library.call import Call, Reply, Service, Who
 from api.library.download import Opened
+from api.library.guarding import guarded
+from api.library.incoming import Incoming
 from api.library.keeper import Keeper
 from api.library.parameters import BODY_MAX, Parameters
 from api.library.routes import ROUTES, Kind, Route
+from api.library.uploading import Uploading
 from api.library.wire import (
     BAD_PARAMETER,
-    DATABASE,
     NOT_FOUND,
     NOT_LOGGED_IN,
     LibraryError,
 )
-from api.served import RootUnavailableError
 from api.threads import Threads
-from eventlog.errors import LogError
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 THREADS: Final = 32
 """Requests that may wait for the disk or the log at once."""
@@ -88,6 +84,7 @@ class LibraryFace:
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="library")
         self._logins = ThreadPoolExecutor(LOGIN_THREADS, thread_name_prefix="library-login")
         self._threads = Threads(self._executor)
+        self._uploading = Uploading(service, self._threads, self._accounts)
         self._keeper = Keeper(service)
         self._keeper.start()
 
@@ -96,6 +93,14 @@ class LibraryFace:
         self._keeper.stop()
         self._logins.shutdown()
         self._executor.shutdown()
+
+    def look_after(self) -> None:
+        """Do now what is done now and then.
+
+        Raises:
+            LogError: nothing can be stored.
+        """
+        self._keeper.once()
 
     def concerns(self, raw_path: bytes) -> bool:
         """Say whether a request is for this face.
@@ -118,30 +123,34 @@ class LibraryFace:
         except Refusal as refusal:
             fields = (*refusal.fields, ("x-content-type-options", "nosniff"))
             await _send(wire.failure(BAD_PARAMETER), send, refusal.status, fields)
-            await drain(receive)
         except CutError:
             return  # nobody listens, or what was begun cannot be ended: the server closes
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         name, route = _route(scope)
         fields = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
-        body = await _body(receive)
-        parameters = Parameters.read(scope["query_string"], fields.get("content-type", ""), body)
         address = (scope.get("client") or ("", 0))[0]
-        call = Call(self._service, parameters, None, address, fields)
+        call = Call(self._service, Parameters({}), None, address, fields)
+        if route.kind is Kind.UPLOAD:
+            parameters = Parameters.read(scope["query_string"], "", b"")
+            call = call._replace(parameters=parameters)
+            await _send(wire.success(await self._uploading.receive(call, receive)), send, 200)
+            return
+        body, media = await _body(receive), fields.get("content-type", "")
+        call = call._replace(parameters=Parameters.read(scope["query_string"], media, body))
         if route.kind is Kind.FILE:
             await self._send_file(name, call, scope, receive, send)
             return
         if name == "login":
             loop = asyncio.get_running_loop()
-            work = partial(_guarded, self._accounts.log_in, call)
+            work = partial(guarded, self._accounts.log_in, call)
             reply = await loop.run_in_executor(self._logins, work)
         else:
             reply = await self._threads.run(lambda: self._reply(name, route, call))
         await _send(wire.success(reply.data, reply.more), send, 200, reply.fields)
 
     def _reply(self, name: str, route: Route, call: Call) -> Reply:
-        return _guarded(self._handle, name, route, call)
+        return guarded(self._handle, name, route, call)
 
     def _handle(self, name: str, route: Route, call: Call) -> Reply:
         known = call._replace(who=self._who(call))
@@ -159,7 +168,7 @@ class LibraryFace:
         self, name: str, call: Call, scope: Scope, receive: Receive, send: Send
     ) -> None:
         try:
-            opened = await self._threads.run(lambda: _guarded(self._open, name, call))
+            opened = await self._threads.run(lambda: guarded(self._open, name, call))
         except LibraryError as error:
             raise LibraryError(error.code, _STATUS_OF.get(error.code, error.status)) from error
         try:
@@ -195,24 +204,6 @@ class LibraryFace:
                     await send_range(self._threads, opened.fd, part, send, left)
                 else:
                     await send({"type": "http.response.body", "body": part, "more_body": True})
-
-
-def _guarded(work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-    """Do some work; what goes wrong below it is an answer, too.
-
-    Raises:
-        LibraryError: with a code for it.
-    """
-    try:
-        return work(*arguments, **named)
-    except LogError as error:
-        _log.warning("the library could not store a change: %s", error)
-        raise LibraryError(DATABASE) from error
-    except (OSError, RootUnavailableError) as error:
-        _log.warning("the library could not use a root: %s", error)
-        raise LibraryError(DATABASE) from error
-    except BadPathError as error:
-        raise LibraryError(BAD_PARAMETER) from error
 
 
 def _route(scope: Scope) -> tuple[str, Route]:
@@ -259,11 +250,11 @@ async def _body(receive: Receive) -> bytes:
     Raises:
         LibraryError: it is longer than any parameters are.
     """
-    body = bytearray()
-    async for piece in bodies(receive):
+    body, incoming = bytearray(), Incoming(receive)
+    async for piece in bodies(incoming):
         body += piece
         if len(body) > BODY_MAX:
-            await drain(receive)
+            await incoming.drain()
             raise LibraryError(BAD_PARAMETER, 413)
     return bytes(body)
 

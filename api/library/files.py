@@ -59,18 +59,17 @@ def update(call: Call) -> Reply:
             given["parent"] = new_parent(reading, row, parameters.integer("catalogId"))
         if "duration" in parameters and row.type not in (FileType.GIF, FileType.VIDEO):
             del given["duration_ms"]  # the seed: only effective for these
-    changed_note(call, number, given)
+    changed_note(call, row.number, given)
     with call.reading() as reading:
-        return Reply(file_info(reading, reading.file(number)))
+        return Reply(file_info(reading, reading.file(row.number)))
 
 
 def delete(call: Call) -> Reply:
     """Answer `deleteFiles.icc`: put files into the trash."""
     numbers = call.parameters.needed_ids("ids")
     with call.reading() as reading:
-        for number in numbers:
-            reading.file(number, write=True)
-    for number in numbers:
+        rows = [reading.file(number, write=True) for number in numbers]
+    for number in dict.fromkeys(row.number for row in rows):
         Trash(call.service).put(call.known, number)
     return Reply("OK")
 

@@ -4,12 +4,13 @@ import logging
 import threading
 from typing import Final
 
+from api.library import uploads
 from api.library.call import FACE, Service
 from api.library.trash import Trash
 from eventlog.errors import LogError
 from projections import library_users
 
-EVERY_SECONDS: Final = 300.0
+EVERY_SECONDS: Final = 30.0
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Keeper:
         service = self._service
         if library_users.any_over(service.store, service.now_us):
             service.store.change(library_users.expire, FACE)
+        uploads.expire(service)
         Trash(service).expire(service.settings.trash_days, service.settings.trash_bytes)
 
     def _run(self) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Final, NamedTuple
 
-from api.library import accounts, catalogs, files, shares, trashcan
+from api.library import accounts, catalogs, files, shares, trashcan, uploads
 from api.library.call import Call, Reply
 
 
@@ -13,6 +13,7 @@ class Kind(Enum):
 
     JSON = "the envelope"
     FILE = "the bytes of a file"
+    UPLOAD = "the envelope, after a body of any size"
 
 
 class Route(NamedTuple):
@@ -52,6 +53,9 @@ ROUTES: Final[Mapping[str, Route]] = {
     "shareFileUrl": Route(_READ, shares.share),
     "revokeShare": Route(_WRITE, shares.revoke),
     "shareFile": Route(("GET", "HEAD"), is_open=True, kind=Kind.FILE),
+    "uploadFileInfo": Route(_WRITE, uploads.announce, writes=True),
+    "uploadingInfo": Route(_READ, uploads.listed),
+    "uploadFile": Route(_WRITE, writes=True, kind=Kind.UPLOAD),
     "trash": Route(_READ, trashcan.listed),
     "restoreTrash": Route(_WRITE, trashcan.restore, writes=True),
 }

@@ -22,7 +22,7 @@ def share(call: Call) -> Reply:
     """
     number = call.parameters.integer("id")
     with call.reading() as reading:
-        reading.file(number)
+        number = reading.file(number).number
     key = secrets.token_urlsafe(_KEY_BYTES)
     settings = call.service.settings
 

@@ -22,6 +22,7 @@ from api.library.names import unique
 from api.library.wire import DELETE_FAILED, NOT_FOUND, LibraryError
 from api.served import RootUnavailableError, Touched
 from eventlog.library import Kind, Trashed
+from projections import library_paths
 from projections.library_store import Change
 
 TRASH: Final = OWN + b"/trash"
@@ -188,13 +189,9 @@ def _back(place: Place, trashed: Trashed) -> tuple[bytes, list[Touched]]:
 def _restored(change: Change, entity: int, trashed: Trashed, path: bytes) -> None:
     """Give the new node what was said of the old one, and end the entity."""
     change.end(Kind.TRASHED, entity, "restored")
-    root = next((n for n in change.tree.children(0) if n.state.name == trashed.root.encode()), None)
-    number = root.number if root else 0
-    for name in path.split(b"/"):
-        node = change.tree.child(number, name)
-        number = node.number if node else -1
+    number = library_paths.number_at(change.tree, trashed.root, path)
     said = change.library.note(trashed.node)
-    if number > 0 and number != trashed.node and said is not None:
+    if number is not None and number != trashed.node and said is not None:
         change.end(Kind.NOTE, said[0], "moved on")
         change.put(msgspec.structs.replace(said[1], node=number))
 

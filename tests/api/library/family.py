@@ -10,8 +10,11 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from api.app import Dependencies, create_app
+from api.library.face import LibraryFace
 from api.library.passwords import hash_password
+from eventlog import history
 from eventlog.clock import Clock, SystemClock
+from eventlog.connection import open_reader
 from eventlog.library import Right
 from projections import library_users
 from projections.library_store import LibraryStore
@@ -62,7 +65,7 @@ class Person:
         self.cookie = ""
 
     def ask(self, method: str, target: str, body: bytes | None = None, **fields: str) -> Reply:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         named = {name.replace("_", "-"): value for name, value in fields.items()}
         if self.cookie:
             named.setdefault("Cookie", self.cookie)
@@ -89,8 +92,9 @@ class Person:
 class Family:
     """A library that is served by this process."""
 
-    def __init__(self, nas: Nas, server: Server) -> None:
+    def __init__(self, nas: Nas, server: Server, face: LibraryFace) -> None:
         self.nas = nas
+        self.face = face
         self.server = server
         self.store = LibraryStore(nas.system.log)
 
@@ -103,6 +107,17 @@ class Family:
 
     def add(self, name: str, *rights: Right) -> int:
         return self.store.change(library_users.add(name, hashed(), rights), "test")
+
+    def look_after(self) -> None:
+        """Do at once what is done every half minute."""
+        self.face.look_after()
+
+    def author_of(self, path: Path) -> str:
+        """Return who made the node at a path."""
+        number = self.number(path)
+        with contextlib.closing(open_reader(self.nas.config.database)) as connection:
+            record = next(history.read(connection, 0, 2**62, number))
+        return record.event.author
 
     def root(self, name: str) -> int:
         with self.nas.tree() as tree:
@@ -142,7 +157,7 @@ def family(
         )
         try:
             with serving(create_app(dependencies)) as server:
-                home = Family(nas, server)
+                home = Family(nas, server, face)
                 yield home
                 home.store.close()
         finally:

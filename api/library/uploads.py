@@ -1,0 +1,294 @@
+"""Uploads: announced first, then sent by position, resumed after any cut, and only then files."""
+
+import secrets
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from api.library import parcels
+from api.library.accounts import changed_help
+from api.library.call import FACE, SECOND_US, Call, Place, Reading, Reply, Service, Who
+from api.library.notes import UPLOADED, file_fields
+from api.library.parameters import EXT_MAX, FILE_NAME_MAX, MEMO_MAX
+from api.library.shown import file_info, seconds
+from api.library.wire import (
+    BAD_CATALOG,
+    BAD_PARAMETER,
+    DATABASE,
+    NOT_FOUND,
+    Json,
+    LibraryError,
+)
+from eventlog.library import Kind, Note, Part, Upload
+from projections import library_paths
+from projections.library_store import Change
+
+_KEY_BYTES: Final = 16
+_UNITS: Final = 1000
+"""Nanoseconds of a microsecond."""
+
+
+class Sending(NamedTuple):
+    """An upload and where its bytes go.
+
+    Attributes:
+        number: of the upload.
+        upload: what is known of it.
+        place: the root.
+    """
+
+    number: int
+    upload: Upload
+    place: Place
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it is a file already."""
+        return self.upload.note.node != 0
+
+    def most(self, part: Part) -> int:
+        """Return how many bytes a part may have."""
+        return self.upload.size if part is Part.ORIGIN else parcels.THUMBNAIL_MAX
+
+
+def announce(call: Call) -> Reply:
+    """Answer `uploadFileInfo.icc`."""
+    parameters = call.parameters
+    size = parameters.integer("size")
+    name = parameters.text("name", FILE_NAME_MAX)
+    given = file_fields(parameters)
+    if "type" not in given or not parameters.text("ext", EXT_MAX) or not name.strip():
+        raise LibraryError(BAD_PARAMETER)
+    note = Note(
+        0,
+        name=name,
+        memo=parameters.optional_text("memo", MEMO_MAX),
+        help=changed_help(Note(0).help, parameters, call.service.now_us),
+        **given,
+    )
+    number = begin(call.service, call.known, parameters.integer("cid"), size, note)
+    with call.reading() as reading:
+        return Reply(upload_info(reading, number))
+
+
+def begin(service: Service, who: Who, catalog: int, size: int, note: Note) -> int:
+    """Begin an upload; return its number.
+
+    Args:
+        service: what the library is.
+        who: uploads.
+        catalog: number of the catalog that it is for.
+        size: bytes announced.
+        note: what is said of the file; with a name.
+
+    Raises:
+        LibraryError: it cannot be begun.
+    """
+    most = service.settings.upload_max
+    if size < 0 or (most is not None and size > most):
+        raise LibraryError(BAD_PARAMETER)
+    with service.store.reading() as view:
+        try:
+            Reading(view, who.user, service).catalog(catalog, write=True)
+        except LibraryError as error:
+            raise LibraryError(BAD_CATALOG if error.code == NOT_FOUND else error.code) from error
+
+    def job(change: Change) -> int:
+        said = msgspec.structs.replace(note, uploader=who.number)
+        key, now = secrets.token_hex(_KEY_BYTES), change.now_us
+        name, until = note.name or "file", now + round(service.settings.upload_seconds * SECOND_US)
+        return change.put(Upload(who.number, catalog, key, name, size, (0, 0, 0), said, until, now))
+
+    number = service.store.change(job, who.author)
+    if size == 0:
+        finish(service, who, found(service, who, number))
+    return number
+
+
+def found(service: Service, who: Who, number: int) -> Sending:
+    """Return an upload of one's own.
+
+    Raises:
+        LibraryError: there is none; or its catalog is gone, or may not be written to any more.
+    """
+    with service.store.reading() as view:
+        reading = Reading(view, who.user, service)
+        upload = reading.library.upload(number)
+        if upload is None or upload.user != who.number:
+            raise LibraryError(NOT_FOUND)
+        row = reading.row(upload.note.node or upload.catalog, write=True)
+        return Sending(number, upload, service.places[reading.roots[row.root]])
+
+
+def listed(call: Call) -> Reply:
+    """Answer `uploadingInfo.icc`: one's own uploads that are not whole yet."""
+    with call.reading() as reading:
+        return Reply(
+            [
+                _shown(number, upload)
+                for number, upload in reading.library.uploads(call.known.number)
+                if upload.note.node == 0
+            ]
+        )
+
+
+def advance(service: Service, who: Who, sending: Sending, parts: set[Part]) -> None:
+    """Record how far an upload is, by what is synced; make a file of it when it is whole.
+
+    Args:
+        service: what the library is.
+        who: uploads.
+        sending: the upload.
+        parts: of which all of a request has arrived.
+    """
+    now = parcels.sizes(sending.place, sending.upload.key)
+
+    def job(change: Change) -> Upload:
+        upload = change.library.upload(sending.number)
+        if upload is None:
+            raise LibraryError(NOT_FOUND)
+        until = change.now_us + round(service.settings.upload_seconds * SECOND_US)
+        note = _with_thumbnails(upload.note, parts)
+        kept = upload.sizes[:1] if sending.is_done else now[:1]
+        upload = msgspec.structs.replace(
+            upload, sizes=(kept[0], *now[1:]), note=note, expires_us=until
+        )
+        change.put(upload, sending.number)
+        _say(change, note)
+        return upload
+
+    upload = service.store.change(job, who.author)
+    if not sending.is_done and upload.sizes[0] == upload.size:
+        finish(service, who, sending._replace(upload=upload))
+
+
+def finish(service: Service, who: Who, sending: Sending) -> None:
+    """Make a file of an upload of which every byte is there.
+
+    Raises:
+        LibraryError: its catalog is gone.
+    """
+    upload, place = sending.upload, sending.place
+    if upload.size == 0:
+        parcels.Parcel(place, upload.key, Part.ORIGIN, 0, 0).__exit__()
+    with service.store.reading() as view:
+        reading = Reading(view, who.user, service)
+        _, above = reading.path(reading.catalog(upload.catalog, write=True).number)
+    ext = upload.note.ext or ""
+    name = upload.name
+    if ext and not name.lower().endswith(f".{ext.lower()}"):
+        name = f"{name}.{ext}"
+    modified = upload.note.modified_us
+    mtime_ns = None if modified is None else modified * _UNITS
+    path = b""
+
+    def act() -> Any:  # noqa: ANN401 - what was touched
+        nonlocal path
+        path, touched = parcels.settle(place, upload.key, above, name, mtime_ns)
+        return touched
+
+    place.root.perform(act, (above,) if above else (), who.author)
+    service.store.change(lambda change: _done(change, sending, path), who.author)
+
+
+def abandon(service: Service, who: Who, sending: Sending) -> None:
+    """End an upload that is no file yet; its bytes go."""
+    service.store.change(
+        lambda change: change.end(Kind.UPLOAD, sending.number, "abandoned"), who.author
+    )
+    parcels.discard(sending.place, sending.upload.key)
+
+
+def upload_info(reading: Reading, number: int) -> Json:
+    """Return the FileInfo of an upload, whole or not."""
+    upload = reading.library.upload(number)
+    if upload is None:
+        raise LibraryError(NOT_FOUND)
+    if upload.note.node:
+        return file_info(reading, reading.file(upload.note.node))
+    return _shown(number, upload)
+
+
+def expire(service: Service) -> None:
+    """End the uploads that nobody goes on with, and those of files that are gone; sweep.
+
+    What lies on the disk is listed before the uploads are: so all that is listed has begun.
+    """
+    present = [(place, parcels.keys(place)) for place in service.places.values()]
+    with service.store.reading() as view:
+        everything = view.library.uploads()
+        trashed = {state.node for _, state in view.library.trash()}
+        over = [
+            (number, upload)
+            for number, upload in everything
+            if (upload.expires_us <= service.now_us and not upload.note.node)
+            or (
+                upload.note.node
+                and view.tree.node(upload.note.node) is None
+                and upload.note.node not in trashed
+            )
+        ]
+    for number, _ in over:
+        service.store.change(lambda change: change.end(Kind.UPLOAD, number, "over"), FACE)  # noqa: B023 - run at once
+    ended = {number for number, _ in over}
+    known = {upload.key for number, upload in everything if number not in ended}
+    for place, keys in present:
+        for key in keys - known:
+            parcels.discard(place, key)
+
+
+def _done(change: Change, sending: Sending, path: bytes) -> None:
+    upload = change.library.upload(sending.number)
+    node = library_paths.number_at(change.tree, sending.place.name, path)
+    if upload is None or node is None:
+        raise LibraryError(DATABASE)
+    note = msgspec.structs.replace(
+        upload.note, node=node, uploaded_us=change.now_us, changed_us=change.now_us
+    )
+    change.put(msgspec.structs.replace(upload, note=note), sending.number)
+    _say(change, note)
+
+
+def _say(change: Change, note: Note) -> None:
+    """Say of the file what its upload says, once there is one."""
+    if note.node == 0:
+        return
+    number, before = change.library.note(note.node) or (0, note)
+    said = msgspec.structs.replace(before, thumb=note.thumb, screen=note.screen)
+    if not number or said != before:
+        change.put(said, number)
+
+
+def _with_thumbnails(note: Note, parts: set[Part]) -> Note:
+    given = {
+        name: UPLOADED
+        for name, part in (("thumb", Part.THUMB), ("screen", Part.SCREEN))
+        if part in parts
+    }
+    return msgspec.structs.replace(note, **given) if given else note
+
+
+def _shown(number: int, upload: Upload) -> Json:
+    note = upload.note
+    return {
+        "id": number,
+        "uploadUserId": upload.user,
+        "catalogId": upload.catalog,
+        "name": note.name,
+        "ext": note.ext,
+        "createTime": seconds(note.created_us),
+        "importTime": seconds(note.imported_us),
+        "lastModifyTime": seconds(note.modified_us),
+        "size": upload.size,
+        "type": note.type,
+        "duration": None if note.duration_ms is None else note.duration_ms / 1000,
+        "width": note.width,
+        "height": note.height,
+        "orientation": note.orientation,
+        "memo": note.memo,
+        "helpInt": note.help.number,
+        "helpText": note.help.text,
+        "uploadingOriginSize": upload.sizes[Part.ORIGIN],
+        "uploadingThumbSize": upload.sizes[Part.THUMB],
+        "uploadingScreenSize": upload.sizes[Part.SCREEN],
+    }

@@ -146,6 +146,9 @@ class SnapshotStore:
     def prune(self, log: Line, retention: Retention, now_us: int) -> list[Path]:
         """Remove snapshots of a log that are too many or too old; the newest always stays.
 
+        Of too many, not the oldest go: the others shall reach as far back as before, and lie the
+        further apart the older they are.
+
         Args:
             log: whose. Others in the directory are left alone, as is what cannot be read.
             retention: what stays.
@@ -163,11 +166,10 @@ class SnapshotStore:
             for listed in self.files()
             if listed.header and listed.header.id_prefix == log.id_prefix
         ]
-        gone = [
-            path
-            for nth, (path, time_us) in enumerate(own)
-            if nth and (nth >= retention.keep or time_us < oldest_us)
-        ]
+        kept = [one for nth, one in enumerate(own) if not nth or one[1] >= oldest_us]
+        while len(kept) > max(retention.keep, 1):
+            del kept[_least_missed([time_us for _, time_us in kept])]
+        gone = [path for path, time_us in own if (path, time_us) not in kept]
         for path in gone:
             with translated_os_errors(path):
                 self._calls.remove(path)
@@ -238,6 +240,22 @@ def _listed(path: Path) -> Listed:
             return Listed(path, file.size, file.header)
     except LogError as error:
         return Listed(path, 0, None, str(error))
+
+
+def _least_missed(times: Sequence[int]) -> int:
+    """Choose the snapshot that leaves the smallest gap for its age.
+
+    Args:
+        times: when they were taken, the newest first; two at least.
+
+    Returns:
+        Which; never the newest, and the oldest only of two.
+    """
+
+    def gap_for_age(nth: int) -> tuple[float, int]:
+        return (times[nth - 1] - times[nth + 1]) / max(1, times[0] - times[nth]), -nth
+
+    return min(range(1, len(times) - 1), key=gap_for_age, default=1)
 
 
 def _age(header: Header | None) -> tuple[int, int]:

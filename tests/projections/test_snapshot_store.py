@@ -1,6 +1,7 @@
 """The directory of snapshots: the newest usable one is found, and only what may go goes."""
 
 import threading
+from itertools import pairwise
 from pathlib import Path
 
 import apsw
@@ -115,11 +116,31 @@ def test_too_many_and_too_old_ones_go_but_never_the_newest(
         take(kept, connection, days)
     log, now = line(connection), NOW_US + 6 * DAY_US
     assert len(kept.prune(log, Retention(keep=5, keep_days=100), now)) == 1
-    assert positions(kept) == [7, 6, 5, 4, 3]
+    assert positions(kept) == [7, 6, 5, 4, 2]
     assert len(kept.prune(log, Retention(keep=5, keep_days=3), now)) == 2
     assert positions(kept) == [7, 6, 5]
+    assert len(kept.prune(log, Retention(keep=2, keep_days=3), now)) == 1
+    assert positions(kept) == [7, 5]
     kept.prune(log, Retention(keep=1, keep_days=0.1), now + 100 * DAY_US)
     assert positions(kept) == [7]
+
+
+def test_the_older_they_are_the_further_apart_they_lie(
+    kept: SnapshotStore, connection: apsw.Connection
+) -> None:
+    """A few of them reach back as far as they may, and yesterday's is always there."""
+    ages: list[int] = []
+    for days in range(60):
+        take(kept, connection, days)
+        now = NOW_US + days * DAY_US
+        kept.prune(line(connection), Retention(keep=7, keep_days=30), now)
+        ages = [positions(kept)[0] - position for position in positions(kept)]
+        assert ages[:3] == [0, 1, 2][: days + 1]
+        assert len(ages) == min(days + 1, 7)
+        if days > 30:
+            assert ages[-1] >= 15
+    gaps = [older - newer for newer, older in pairwise(ages)]
+    assert max(gaps[:3]) <= min(gaps[-2:])
 
 
 def test_pruning_leaves_others_alone(kept: SnapshotStore, connection: apsw.Connection) -> None:

@@ -23,17 +23,17 @@ HAS_CHILDREN = "select 1 from nodes where parent = ? limit 1"
 NODE = f"{_FIELDS} where n.number = ? and n.parent is not null"
 BY_FILE = f"{_FIELDS} where n.ino = ? and n.fs = ? and n.parent is not null order by n.number"
 OUTSTANDING = f"{_FIELDS} where n.content = ? and n.position > ? order by n.position limit ?"
-_TOGETHER = 32
+TOGETHER = 32
 """Questions asked in one statement, which costs a quarter of as many statements."""
 
-_PAIRS = f"with asked (x, y) as (values {', '.join(['(?, ?)'] * _TOGETHER)})"
+_PAIRS = f"with asked (x, y) as (values {', '.join(['(?, ?)'] * TOGETHER)})"
 _ANSWERS = "select n.number, n.position, e.record from asked cross join nodes n"
 _EVENTS = "join events e on e.position = n.position"
 AT_PLACES = f"{_PAIRS} {_ANSWERS} on n.parent = asked.x and n.name = asked.y {_EVENTS}"
 BY_FILES = (
     f"{_PAIRS} {_ANSWERS} on n.fs = asked.x and n.ino = asked.y and n.parent is not null {_EVENTS}"
 )
-BY_NUMBERS = f"{_FIELDS} where n.number in ({', '.join('?' * _TOGETHER)}) and n.parent is not null"
+BY_NUMBERS = f"{_FIELDS} where n.number in ({', '.join('?' * TOGETHER)}) and n.parent is not null"
 COUNT_OUTSTANDING = "select content, count(*) from nodes where content is not null group by content"
 COUNT_EVENTS = "select count(*) from events"
 COUNT_BELOW = (
@@ -141,8 +141,8 @@ class Tree:
         """Return the live nodes of numbers, as `node` does for one, in a quarter of the time."""
         found: dict[int, Node] = {}
         questions = iter(numbers)
-        while some := list(itertools.islice(questions, _TOGETHER)):
-            padding = [None] * (_TOGETHER - len(some))
+        while some := list(itertools.islice(questions, TOGETHER)):
+            padding = [None] * (TOGETHER - len(some))
             found.update((n.number, n) for n in self._nodes(BY_NUMBERS, *some, *padding))
         return found
 
@@ -263,8 +263,8 @@ class Tree:
     def _answers(self, query: str, asked: Iterable[tuple[object, object]]) -> Iterator[Node]:
         """Ask many questions; those that fill up the last statement have no answer."""
         questions = iter(asked)
-        while some := list(itertools.islice(questions, _TOGETHER)):
-            some += [(None, None)] * (_TOGETHER - len(some))
+        while some := list(itertools.islice(questions, TOGETHER)):
+            some += [(None, None)] * (TOGETHER - len(some))
             yield from self._nodes(query, *itertools.chain.from_iterable(some))
 
     def _nodes(self, query: str, *bindings: object) -> Iterator[Node]:

@@ -26,6 +26,25 @@ class Sign(IntFlag):
     UNMOUNTED = 256
     """Its filesystem was unmounted, and the watch went with it; the name is empty."""
 
+    # What the base class does takes five times as long, and bursts are full of it.
+
+    def __or__(self, other: int) -> "Sign":
+        return ALL[int.__or__(self, other)]
+
+    def __and__(self, other: int) -> "Sign":
+        return ALL[int.__and__(self, other)]
+
+    def __contains__(self, other: int) -> bool:
+        return int.__and__(self, other) == other
+
+    __ror__ = __or__
+    __rand__ = __and__
+
+
+ALL = tuple(Sign(value) for value in range(2 * max(Sign)))
+"""Every combination, by its value: `Sign(value)` takes ten times as long."""
+
+NOTHING = Sign(0)
 
 CONTENT = Sign.WRITING | Sign.WRITTEN
 """Signs after which bytes may differ although size and times do not."""

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from watcher import fanotify_kernel as kernel
-from watcher.backend import Hints, Place, Sign, WatchLimitError
+from watcher.backend import ALL, Hints, Place, Sign, WatchLimitError
 from watcher.fanotify_events import Places
 from watcher.fanotify_groups import Groups
 from watcher.mounts import Mount, MountTable
@@ -33,9 +33,6 @@ _RETRY_MS: Final = 1000
 
 _NOT_WHOLE: Final = (errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP, errno.ENODEV, errno.EINVAL)
 """Why a filesystem cannot be marked although its directories perhaps can."""
-
-# Ready-made: `Sign(x)` of flags costs ten times a look into a tuple.
-_SIGNS = tuple(Sign(value) for value in range(2 * max(Sign)))
 
 
 class UnwatchableError(WatchLimitError):
@@ -156,7 +153,7 @@ class FanotifyBackend:
             failure = self._failure
         if failure is not None:
             raise RuntimeError(f"fanotify: the reader has failed: {failure!r}") from failure
-        return Hints({Place(*at): _SIGNS[sign] for at, sign in pending.items()}, overflow)
+        return Hints({Place(*at): ALL[sign] for at, sign in pending.items()}, overflow)
 
     def wake(self) -> None:
         """Make a waiting `read`, or the next one, return at once."""

@@ -9,7 +9,7 @@ import struct
 from typing import Final
 
 from watcher import fanotify_kernel as kernel
-from watcher.backend import Sign
+from watcher.backend import NOTHING, Sign
 
 VERSION: Final = 3
 """Of the layout of events, FANOTIFY_METADATA_VERSION, since Linux 2.6.37."""
@@ -53,8 +53,8 @@ def _sign(kind: int, mask: int) -> int:
     if kind == _NEW_DFID_NAME:
         return Sign.MOVED_TO
     if kind == _FID:
-        return Sign.SELF if mask & kernel.ONDIR and mask & _GOES else Sign(0)
-    signs = Sign(0)
+        return Sign.SELF if mask & kernel.ONDIR and mask & _GOES else NOTHING
+    signs: Sign = NOTHING
     for bit, sign in _SIGN_OF_BIT.items():
         if mask & bit:
             signs |= sign

@@ -5,13 +5,13 @@ has recorded, and an older look can never be stored after a newer one.
 """
 
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import NamedTuple
 
 from eventlog.clock import Clock
 from eventlog.events import DISK
-from projections.tree import Node
-from watcher.backend import Hints, Place, Sign
-from watcher.look import NOTHING
+from projections.tree import TOGETHER, Node
+from watcher.backend import NOTHING, Hints, Place, Sign
 from watcher.observation import is_news
 from watcher.reconcile import Gone
 from watcher.recorder import Recorded
@@ -20,7 +20,7 @@ from watcher.scan import Scan, Tools
 from watcher.settle import Settling
 from watcher.widen import Batch
 
-LOOKS_MAX = 2_000
+LOOKS_MAX = 5_000
 """Places looked at and recorded together."""
 
 MOVE_GRACE_SECONDS = 0.2
@@ -211,7 +211,7 @@ class Follower:
         now = self._clock.monotonic()
         places = self._settling.take(now, LOOKS_MAX)
         for place, lost in self._lost.items():
-            places[place] = places.get(place, Sign(0)) | lost.sign
+            places[place] = places.get(place, NOTHING) | lost.sign
         if places:
             self.flush()
             try:
@@ -250,11 +250,19 @@ class Follower:
                 continue  # what cannot be looked at stays as it is known; scans count it
         self._tools.widener.widen(batch)
         self._tools.vanished.note(places, batch, self._tools.tree)
-        known = self._tools.tree.children_at(batch)
-        if any(is_news(seen, known.get(place)) for place, seen in batch.items()):
+        if self._has_news(batch):
             self.record(batch, DISK)
         self._lost = lost
         self._give_up_lost(now)
+
+    def _has_news(self, batch: Batch) -> bool:
+        """Say whether any look can mean an event; asks of a few at a time, as mostly the first."""
+        looks = iter(batch.values())
+        while some := list(islice(looks, TOGETHER)):
+            known = self._tools.tree.children_at(seen.place for seen in some)
+            if any(is_news(seen, known.get(seen.place)) for seen in some):
+                return True
+        return False
 
     def _give_away(self, numbers: Iterable[int]) -> set[int]:
         """Stop watching directories that were moved to another root; returns which were."""

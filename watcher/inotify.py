@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 from asyncinotify import Inotify, Mask
 
-from watcher.backend import Hints, Place, Sign
+from watcher.backend import ALL, Hints, Place, Sign
 from watcher.sysctl import limit_error, lowest
 
 READ_BYTES = 256 * 1024
@@ -56,9 +56,6 @@ _SIGN_OF_ANY_BIT = {int(bit): int(sign) for bit, sign in (_SIGN_OF_BIT | _ENDS).
 
 _IGNORED = int(Mask.IGNORED)
 _Q_OVERFLOW = int(Mask.Q_OVERFLOW)
-
-# Ready-made: `Sign(x)` and `|` of flags cost ten times a look into a tuple.
-_SIGNS = tuple(Sign(value) for value in range(2 * max(Sign)))
 
 _HEADER = struct.Struct("iIII")
 """`struct inotify_event` of inotify(7): wd, mask, cookie, len; then `len` bytes of padded name."""
@@ -175,7 +172,7 @@ class InotifyBackend:
             failure = self._failure
         if failure is not None:
             raise RuntimeError(f"inotify: the reader has failed: {failure!r}") from failure
-        return Hints({Place(*at): _SIGNS[sign] for at, sign in pending.items()}, overflow)
+        return Hints({Place(*at): ALL[sign] for at, sign in pending.items()}, overflow)
 
     def wake(self) -> None:
         """Make a waiting `read`, or the next one, return at once."""

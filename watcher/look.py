@@ -6,15 +6,13 @@ import stat
 from collections.abc import Iterable, Mapping
 
 from eventlog.events import Content, State
-from watcher.backend import Place, Sign
+from watcher.backend import NOTHING, Place, Sign
 from watcher.birth import birth_ns
 from watcher.excludes import Excludes
 from watcher.filesystems import Filesystems
 from watcher.observation import Facts, Observation, new_state
 from watcher.reconcile import File
 from watcher.times import storable_ns
-
-NOTHING = Sign(0)
 
 PrivateFiles = Mapping[tuple[int, int], frozenset[bytes]]
 """For a directory (st_dev, st_ino) the names in it that belong to the server itself."""

@@ -8,7 +8,7 @@ import msgspec
 
 from eventlog.events import Content, State
 from projections.tree import Node
-from watcher.backend import Place, Sign
+from watcher.backend import NOTHING, Place, Sign
 
 
 class Facts(msgspec.Struct, frozen=True, gc=False):
@@ -47,7 +47,7 @@ class Observation(NamedTuple):
 
     place: Place
     facts: Facts | None
-    signs: Sign = Sign(0)
+    signs: Sign = NOTHING
     excluded: bool = False
     birth_ns: int | None = None
     doubted: bool = False

@@ -191,10 +191,11 @@ def gather(tree: Tree, observations: Iterable[Observation]) -> Known:
         and o.facts.fs
         and not (o.place in at and unchanged(at[o.place].state, o.facts))
     ]
-    by_file = tree.by_files((facts.fs, facts.ino) for _, facts in news)
+    of = tree.by_files((facts.fs, facts.ino) for _, facts in news)
+    by_file = {file: nodes for file, nodes in of.items() if nodes}
     above: dict[int, frozenset[int]] = {}
     for place, facts in news:
-        if facts.is_directory and by_file[facts.fs, facts.ino] and place.directory not in above:
+        if facts.is_directory and (facts.fs, facts.ino) in by_file and place.directory not in above:
             above[place.directory] = frozenset(tree.ancestors(place.directory))
     return Known(by_place, by_file, above)
 

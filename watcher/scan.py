@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from eventlog.events import DISK
 from projections.tree import Node, Tree
-from watcher.backend import Backend, Place, Sign, WatchLimitError
+from watcher.backend import NOTHING, Backend, Place, WatchLimitError
 from watcher.directories import Directories
 from watcher.look import Looker
 from watcher.newcomers import Newcomer, Newcomers
@@ -297,7 +297,7 @@ class Scan:
     def _missing(self, node: Node) -> None:
         place = Place(node.state.parent, node.state.name)
         excluded = self._tools.looker.is_excluded(node.state.name)
-        self._batch[place] = Observation(place, None, Sign(0), excluded=excluded)
+        self._batch[place] = Observation(place, None, NOTHING, excluded=excluded)
 
     def _path(self, number: int) -> str:
         return os.fsdecode(self._tools.tree.path(number) or b"?")

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from watcher.backend import Place, Sign
+from watcher.backend import NOTHING, Place, Sign
 
 LOOK_QUIET_SECONDS = 0.5
 LOOK_MAX_SECONDS = 5.0
@@ -15,6 +15,8 @@ READ_MAX_SECONDS = 60.0
 
 EXPIRE_SECONDS = 0.25
 
+_ENDED = Sign.WRITTEN | Sign.MOVED_TO | Sign.DELETED | Sign.MOVED_FROM
+_BEGUN = Sign.WRITING | Sign.CREATED
 _RENAMED = Sign.DELETED | Sign.MOVED_FROM | Sign.MOVED_TO
 
 
@@ -57,7 +59,7 @@ class Settling:
             What `taken` is when the last of it was taken: hints are taken in order.
         """
         for place, writing in self._waiting.items():
-            self._due[place] = self._due.get(place, Sign(0)) | writing.sign
+            self._due[place] = self._due.get(place, NOTHING) | writing.sign
         self._waiting.clear()
         return self.taken + len(self._due)
 
@@ -71,9 +73,9 @@ class Settling:
         """
         if place in self._held and not sign & _RENAMED:
             return
-        if Sign.WRITTEN in sign or sign & (Sign.MOVED_TO | Sign.DELETED | Sign.MOVED_FROM):
+        if sign & _ENDED:
             self._open.pop(place, None)
-        elif sign & (Sign.WRITING | Sign.CREATED):
+        elif sign & _BEGUN:
             before = self._open.get(place)
             self._open[place] = _Writing(sign, before.first if before else now, now)
         if sign == Sign.WRITING and place not in self._due:
@@ -82,7 +84,7 @@ class Settling:
             return
         if (waiting := self._waiting.pop(place, None)) is not None:
             sign |= waiting.sign
-        self._due[place] = self._due.get(place, Sign(0)) | sign
+        self._due[place] = self._due.get(place, NOTHING) | sign
 
     def take(self, now: float, limit: int) -> dict[Place, Sign]:
         """Return hints whose time has come, the oldest first, and forget them.
@@ -94,7 +96,7 @@ class Settling:
         for place, writing in list(self._waiting.items()):
             if now >= _due(writing, LOOK_QUIET_SECONDS, LOOK_MAX_SECONDS):
                 del self._waiting[place]
-                self._due[place] = self._due.get(place, Sign(0)) | writing.sign
+                self._due[place] = self._due.get(place, NOTHING) | writing.sign
         self._expire(now)
         self.taken += min(limit, len(self._due))
         if len(self._due) <= limit:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from projections.tree import Node, Tree
-from watcher.backend import CONTENT, Place, Sign
+from watcher.backend import CONTENT, NOTHING, Place, Sign
 from watcher.directories import Directories
 from watcher.look import Looker
 from watcher.observation import Observation, unchanged
@@ -109,7 +109,7 @@ class Widener:
                 for node in origins:
                     place = Place(node.state.parent, node.state.name)
                     before = wanted.get(place)
-                    sign = Sign.ATTRIBUTES | (before.sign if before else Sign(0))
+                    sign = Sign.ATTRIBUTES | (before.sign if before else NOTHING)
                     wanted[place] = _Wanted(sign, sole)
 
     def _add_birth(self, seen: Observation, batch: Batch) -> None:

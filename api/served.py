@@ -62,6 +62,11 @@ class ServedRoot(Protocol):
 class WritableRoot(ServedRoot, Protocol):
     """A root whose files a face may change in place, in many small pieces."""
 
+    @property
+    def path(self) -> bytes | None:
+        """Where it is, as the log has it: absolute, raw; None when there is no log of it."""
+        ...
+
     def write(self, act: Callable[[], None], path: bytes, author: str) -> None:
         """Change bytes of a file; not for the event loop's thread.
 

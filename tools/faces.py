@@ -52,6 +52,11 @@ class FaceRoot:
         inside = (os.path.relpath(os.path.realpath(path), top) for path in private)
         self._private = frozenset(os.fsencode(path) for path in inside)
 
+    @property
+    def path(self) -> bytes:
+        """Where it is; see `api.served.WritableRoot.path`."""
+        return self._observer.root.path
+
     def open_root(self) -> int:
         """Open the root's directory; see `api.served.ServedRoot.open_root`."""
         try:

@@ -19,6 +19,7 @@ from projections.overlay import Overlays
 from projections.past import Past, reading
 from projections.paths import Paths
 from projections.snapshot_store import SnapshotStore
+from projections.touches import Touch, read_touches
 from projections.tree import Tree
 
 
@@ -68,6 +69,11 @@ class FeedReader:
         """Read the changes after a cursor; any thread may call."""
         with self.connection() as connection:
             return read_page(connection, cursor, limit)
+
+    def touches(self, after: int) -> tuple[int, list[Touch]]:
+        """Read what was touched after a position; any thread may call."""
+        with self.connection() as connection:
+            return read_touches(connection, after)
 
     def bootstrap_page(self, walk: Bootstrap) -> list[Row]:
         """Read the next page of a walk through the tree; any thread may call."""

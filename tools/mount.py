@@ -10,9 +10,10 @@ import importlib
 import signal
 from pathlib import Path
 from types import ModuleType
-from typing import Final
+from typing import Final, cast
 
 from tools.errors import OperatorError
+from tools.mounting.following import Follower, Kernel
 from tools.mounting.wire import Pool, Server, parse_url
 
 CACHE_SECONDS: Final = 1.0
@@ -32,7 +33,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=_seconds,
         default=CACHE_SECONDS,
         metavar="SECONDS",
-        help="how long attributes and names are believed, also missing ones (default: 1)",
+        help="how long attributes and names are believed of a directory whose changes the server "
+        "does not tell, as it does of all that it watches (default: 1)",
     )
 
 
@@ -78,10 +80,15 @@ async def _mount(fuse: ModuleType, server: Server, arguments: argparse.Namespace
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, fuse.terminate)
     print(f"mounted on {arguments.directory}", flush=True)
+    kernel = cast("Kernel", fuse)
+    following = asyncio.create_task(
+        Follower(pool, operations.nodes, kernel, operations.trust).follow()
+    )
     try:
         await fuse.main(min_tasks=1, max_tasks=TASKS_MAX)
         await operations.finish()
     finally:
+        following.cancel()
         fuse.close(unmount=True)
         pool.close()
 

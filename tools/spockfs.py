@@ -28,11 +28,15 @@ class OwnDirectory:
 
     Args:
         path: of the directory.
+
+    Attributes:
+        path: None: there is no log of it.
     """
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._lock = threading.Lock()
+        self.path = None
         self._known: tuple[int, int] | None = None
 
     def open_root(self) -> int:
@@ -103,7 +107,8 @@ def spockfs(config: Config, system: System) -> SpockFS | None:
     if len({mount.point for mount in mounts}) < len(mounts):
         raise OperatorError("spockfs.mounts: a mount point is there twice")
     gate = Gate(users(config) or Secrets({}, {}))
-    return SpockFS(Mounts(mounts), gate, machine_names() | set(config.hosts))
+    names = machine_names() | set(config.hosts)
+    return SpockFS(Mounts(mounts), gate, names, system.reader)
 
 
 def _default_mounts(config: Config) -> dict[str, str]:

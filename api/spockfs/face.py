@@ -23,6 +23,7 @@ from api.spockfs.call import DONE, Call, Reply, Source, through
 from api.spockfs.errors import Refusal, refusal_of
 from api.spockfs.fields import Fields, Span
 from api.spockfs.mounts import Mounts, Place
+from api.spockfs.watching import Happenings, Watchers
 from api.threads import Threads
 
 THREADS: Final = 32
@@ -67,10 +68,13 @@ WRITING: Final[Mapping[str, Method]] = {
     "DELETE": names.delete,
 }
 
-ALLOWED: Final = ", ".join([*READING, *WRITING, "PUT", "OPTIONS"])
+_ITSELF: Final = ("PUT", "WATCH")
+"""Methods that wait for the client, or for something to happen."""
+
+ALLOWED: Final = ", ".join([*READING, *WRITING, *_ITSELF, "OPTIONS"])
 
 EXTENSIONS: Final = (
-    b"ns, plus, attr, target-encoded, create-flag, create-owner, fsync, release, errno"
+    b"ns, plus, attr, target-encoded, create-flag, create-owner, fsync, release, watch, errno"
 )
 """What goes beyond Specs 0.1; a client that knows none of them notices nothing."""
 
@@ -93,6 +97,7 @@ class SpockFS:
         mounts: what is served.
         gate: who may use it.
         host_names: under which the server may be addressed, besides IP addresses and localhost.
+        log: says what has changed.
 
     Attributes:
         log_id: none: no answer here has positions of the log.
@@ -100,15 +105,19 @@ class SpockFS:
 
     log_id = ""
 
-    def __init__(self, mounts: Mounts, gate: Gate, host_names: Iterable[str]) -> None:
+    def __init__(
+        self, mounts: Mounts, gate: Gate, host_names: Iterable[str], log: Happenings
+    ) -> None:
         self._mounts = mounts
         self._gate = gate
         self._names = Guard(self, host_names)
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="spockfs")
         self._threads = Threads(self._executor)
+        self._watchers = Watchers(log, self._threads)
 
     def stop(self) -> None:
-        """End what waits for something to happen: nothing does."""
+        """End what waits for something to happen: the server stops."""
+        self._watchers.stop()
 
     def close(self) -> None:
         """Wait for what is being done; nothing is accepted afterwards."""
@@ -169,12 +178,15 @@ class SpockFS:
             await _send(Reply(fields=_options()), send)
             return
         known = READING.get(method) or WRITING.get(method)
-        if known is None and method != "PUT":
+        if known is None and method not in _ITSELF:
             raise Refusal(errno.ENOSYS, "there is no such method here", fields=_options())
         mount, path = self._mounts.find_encoded(scope["raw_path"])
-        if mount.rules.read_only and known not in READING.values():
+        if mount.rules.read_only and (known in WRITING.values() or method == "PUT"):
             raise Refusal(errno.EROFS)
         call = Call(self._mounts, mount, path, fields, author)
+        if method == "WATCH":
+            await _send(await self._watchers.answer(call), send)
+            return
         if known is None:
             await self._put(call, receive)
             await _send(await self._threads.run(partial(_run, _nothing, call)), send)

@@ -62,6 +62,12 @@ class Mount:
             raise Refusal(errno.ENOENT, "this name belongs to the server itself")
         return path
 
+    @property
+    def top(self) -> bytes | None:
+        """Where the directory is, as the log has it; None when there is no log of it."""
+        above = self._root.path
+        return above if above is None or not self.base else above + b"/" + self.base
+
     def is_own(self, path: bytes) -> bool:
         """Say whether a path in the root is one of the server's own."""
         return path.rpartition(b"/")[2] == OWN or self._root.is_own(path)

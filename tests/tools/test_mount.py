@@ -35,7 +35,7 @@ GIT = [
 
 @pytest.fixture(scope="module")
 def mount(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mounted]:
-    with mounted(tmp_path_factory.mktemp("mount"), "--cache", "0.2") as mount:
+    with mounted(tmp_path_factory.mktemp("mount"), "--cache", "60") as mount:
         yield mount
 
 
@@ -216,6 +216,21 @@ def test_what_others_do_is_seen(mount: Mounted, place: Path) -> None:
     (served(mount, place) / "g").write_text("new")
     wait_until(lambda: (place / "f").read_text() == "theirs, longer", "the new text is read")
     wait_until(lambda: sorted(p.name for p in place.iterdir()) == ["f", "g"], "all is listed")
+
+
+def test_what_others_do_is_seen_long_before_a_time_out(mount: Mounted, place: Path) -> None:
+    file, theirs = place / "f", served(mount, place) / "f"
+    for turn in range(5):
+        assert not file.exists()  # the kernel remembers that, too
+        theirs.write_text(f"{turn}")
+        wait_until(file.exists, "it is there", 20)
+        assert file.read_text() == f"{turn}"
+        theirs.write_text(f"{turn} longer")
+        wait_until(lambda: file.read_text().endswith("longer"), "it is read", 20)
+        theirs.rename(theirs.with_name("g"))
+        wait_until(lambda: (place / "g").exists() and not file.exists(), "it was renamed", 20)
+        (theirs.with_name("g")).unlink()
+        wait_until(lambda: not (place / "g").exists(), "it is gone", 20)
 
 
 def test_git_works_in_it(place: Path) -> None:

@@ -9,6 +9,9 @@ from typing import Final
 
 ROOT: Final = 1
 
+_OTHERS: Final = 2**48
+"""From here on files of other filesystems than the first are numbered."""
+
 Key = tuple[int, int]
 """Device and inode number, as the server tells them."""
 
@@ -22,7 +25,8 @@ class Node:
         names: where it is: number of the directory, and name there.
         lookups: how often the kernel refers to it.
         opened: how many handles it has.
-        changed: mtime and size that the kernel's pages were read with.
+        seen: inode, size, mtime and ctime that the server told last.
+        paged: those that the kernel's pages were read with.
     """
 
     def __init__(self, number: int, key: Key) -> None:
@@ -31,7 +35,8 @@ class Node:
         self.names: dict[tuple[int, bytes], None] = {}
         self.lookups = 0
         self.opened = 0
-        self.changed: tuple[int, int] | None = None
+        self.seen: tuple[int, ...] | None = None
+        self.paged: tuple[int, ...] | None = None
 
 
 class Nodes:
@@ -43,7 +48,8 @@ class Nodes:
         self._by_number = {ROOT: root}
         self._by_key: dict[Key, Node] = {}
         self._by_name: dict[tuple[int, bytes], Node] = {}
-        self._last = ROOT
+        self._device: int | None = None
+        self._last = _OTHERS
 
     def __getitem__(self, number: int) -> Node:
         node = self._by_number.get(number)
@@ -55,6 +61,14 @@ class Nodes:
         """Return what is known to be at a name."""
         return self._by_name.get((directory, name))
 
+    def numbers(self) -> list[int]:
+        """Return the numbers of all nodes."""
+        return list(self._by_number)
+
+    def names(self) -> list[tuple[int, bytes]]:
+        """Return all names: number of the directory, and name there."""
+        return list(self._by_name)
+
     def children(self, directory: int) -> list[int]:
         """Return the numbers of what is known to be in a directory and open."""
         opened = [node for node in self._by_number.values() if node.opened]
@@ -64,8 +78,8 @@ class Nodes:
         """Return the node of a file that was found at a name."""
         node = self._by_key.get(key)
         if node is None:
-            self._last += 1
-            node = self._by_number[self._last] = self._by_key[key] = Node(self._last, key)
+            node = Node(self._number(key), key)
+            self._by_number[node.number] = self._by_key[key] = node
         where = (directory, name)
         before = self._by_name.get(where)
         if before is not node:
@@ -75,6 +89,19 @@ class Nodes:
         node.names.pop(where, None)
         node.names[where] = None
         return node
+
+    def _number(self, key: Key) -> int:
+        """Return a number for a file, the same one whenever it is asked for, if that is free.
+
+        Programs remember numbers longer than the kernel does: git compares those of hard links.
+        """
+        device, inode = key
+        self._device = device if self._device is None else self._device
+        number = inode + ROOT
+        if device == self._device and number < _OTHERS and number not in self._by_number:
+            return number
+        self._last += 1
+        return self._last
 
     def remove(self, directory: int, name: bytes) -> None:
         """Note that a name is gone."""

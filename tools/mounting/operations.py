@@ -26,6 +26,9 @@ T = TypeVar("T")
 HIDDEN: Final = b".__tmp__"
 """End of the name of a file that was removed while it was open; the server's feed leaves it out."""
 
+TRUSTED_SECONDS: Final = 60.0
+"""How long the kernel believes what it was told while the server tells of every change."""
+
 _SECOND_NS: Final = 1_000_000_000
 _ASK: Final[Fields] = {"X-Spock-ns": 1, "X-Spock-attr": 1}
 _LOCAL_XATTRS: Final = (b"security.", b"system.")
@@ -50,7 +53,8 @@ class Operations(pyfuse3.Operations):  # type: ignore[misc]  # the library is op
 
     Args:
         pool: asks the server.
-        timeout_seconds: how long the kernel may believe what it was told.
+        timeout_seconds: how long the kernel may believe what it was told, unless the server tells
+            of changes.
     """
 
     supports_dot_lookup = False
@@ -60,10 +64,18 @@ class Operations(pyfuse3.Operations):  # type: ignore[misc]  # the library is op
         super().__init__()
         self.nodes = Nodes()
         self._pool = pool
-        self._timeout = timeout_seconds
+        self._short = self._timeout = timeout_seconds
         self._pending = Pending(self._put)
         self._listed: dict[int, tuple[int, list[tuple[bytes, list[int]]]]] = {}
         self._last_handle = 0
+
+    def trust(self, *, trusted: bool) -> None:
+        """Have the kernel believe for long what it is told, or not."""
+        self._timeout = TRUSTED_SECONDS if trusted else self._short
+
+    @property
+    def _is_trusted(self) -> bool:
+        return self._timeout == TRUSTED_SECONDS
 
     async def finish(self) -> None:
         """Have everything on the server that was written."""
@@ -76,13 +88,14 @@ class Operations(pyfuse3.Operations):  # type: ignore[misc]  # the library is op
 
     async def _put(self, number: int, start: int, data: bytes) -> None:
         span = f"bytes={start}-{start + len(data) - 1}"
-        path = self.nodes.path(number)
-        await self._pool.ask("PUT", path, {"Content-Range": span}, data)
+        reply = await self._ask("PUT", self.nodes.path(number), {"Content-Range": span}, data)
+        self.nodes[number].seen = self.nodes[number].paged = _seen(_told(reply))
 
     def _attributes(self, number: int, found: Sequence[int]) -> pyfuse3.EntryAttributes:
         """Return attributes for the kernel, of numbers in the order of READDIR."""
         entry = pyfuse3.EntryAttributes()
         mode, uid, gid, size, nlink, blocks, _, _, rdev, mtime, atime, ctime = found
+        self.nodes[number].seen = _seen(found)
         entry.st_ino = number
         entry.generation = 0
         entry.entry_timeout = entry.attr_timeout = self._timeout
@@ -254,7 +267,9 @@ class Operations(pyfuse3.Operations):  # type: ignore[misc]  # the library is op
         if flags & (os.O_WRONLY | os.O_RDWR):
             asked = flags & os.O_ACCMODE
             await self._ask("OPEN", self.nodes.path(inode), {"X-Spock-flag": asked})
-        return self._opened(node, keeps=False)
+        keeps = self._is_trusted and node.seen is not None and node.seen == node.paged
+        node.paged = node.seen
+        return self._opened(node, keeps=keeps)
 
     @handler
     async def create(
@@ -399,6 +414,11 @@ def _told(reply: Reply) -> list[int]:
         for name in (b"mtime", b"atime", b"ctime")
     )
     return [*map(reply.number, _ORDER), *times]
+
+
+def _seen(found: Sequence[int]) -> tuple[int, ...]:
+    """Return what tells one state of a file from another: inode, size, mtime, ctime."""
+    return found[7], found[3], found[9], found[11]
 
 
 def _parse_list(body: bytes) -> list[tuple[bytes, list[int]]]:

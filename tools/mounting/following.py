@@ -1,0 +1,135 @@
+"""Has the kernel forget what the server says has changed, so that it may believe the rest for long.
+
+Without that, what others do would show only when a time-out is over. What this mount did itself
+comes back, too, and is known by inode, size and times.
+"""
+
+import asyncio
+import contextlib
+import errno
+from typing import Final, NamedTuple, Protocol
+from urllib.parse import unquote_to_bytes
+
+from tools.mounting.nodes import ROOT, Node, Nodes
+from tools.mounting.wire import Fields, Pool
+
+RETRY_SECONDS: Final = 1.0
+
+_NEVER: Final = (errno.ENOSYS, errno.EOPNOTSUPP, errno.EACCES, errno.ENOENT)
+"""The server does not offer it, or not here."""
+
+
+class Kernel(Protocol):
+    """What the kernel can be told."""
+
+    def invalidate_inode(self, inode: int, attr_only: bool) -> None:  # noqa: FBT001 - as the library has it
+        """Have it forget attributes, and bytes, of a file; this may wait for requests."""
+        ...
+
+    def invalidate_entry_async(
+        self, inode_p: int, name: bytes, deleted: int, *, ignore_enoent: bool
+    ) -> None:
+        """Have it forget what is at a name, soon."""
+        ...
+
+
+class Trust(Protocol):
+    """Told whether the kernel may believe for long what it was told."""
+
+    def __call__(self, *, trusted: bool) -> None:
+        """Be told."""
+        ...
+
+
+class Line(NamedTuple):
+    """A place that changed.
+
+    Attributes:
+        path: from the mount on, raw.
+        seen: inode, size, mtime and ctime (nanoseconds) of what is there; None: nothing is.
+    """
+
+    path: bytes
+    seen: tuple[int, ...] | None
+
+
+class Follower:
+    """Follows a server.
+
+    Args:
+        pool: asks it.
+        nodes: what the kernel refers to.
+        kernel: is told.
+        trusted: told whether the kernel may believe what it was told for long.
+    """
+
+    def __init__(self, pool: Pool, nodes: Nodes, kernel: Kernel, trusted: Trust) -> None:
+        self._pool = pool
+        self._nodes = nodes
+        self._kernel = kernel
+        self._trusted = trusted
+
+    async def follow(self) -> None:
+        """Follow until cancelled, or until the server says that it cannot be followed."""
+        position = b""
+        while True:
+            fields: Fields = {"X-Spock-position": position} if position else {}
+            try:
+                reply = await self._pool.ask("WATCH", b"/", fields)
+            except OSError as error:
+                if error.errno in _NEVER:
+                    return
+                self._trusted(trusted=False)
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            if b"x-spock-all" in reply.fields:
+                await self._forget_all()
+            for line in parse(reply.body):
+                await self._tell(line)
+            position = reply.fields.get(b"x-spock-position", b"")
+            self._trusted(trusted=True)
+
+    async def _forget_all(self) -> None:
+        for number in self._nodes.numbers():
+            await self._invalidate(number, attr_only=False)
+        for parent, name in self._nodes.names():
+            self._kernel.invalidate_entry_async(parent, name, 0, ignore_enoent=True)
+
+    async def _tell(self, line: Line) -> None:
+        above, _, name = line.path.rpartition(b"/")
+        parent = self._find(above)
+        if parent is None:
+            return
+        node = self._nodes.child(parent, name)
+        if line.seen is None and node is None:
+            return
+        if node is not None and line.seen is not None and node.seen == line.seen:
+            return
+        if node is not None:
+            await self._invalidate(node.number, attr_only=False)
+        self._kernel.invalidate_entry_async(parent, name, 0, ignore_enoent=True)
+        await self._invalidate(parent, attr_only=True)
+
+    async def _invalidate(self, number: int, *, attr_only: bool) -> None:
+        with contextlib.suppress(FileNotFoundError):  # the kernel has forgotten it by itself
+            # It may wait for a request that only this thread's loop can answer.
+            await asyncio.to_thread(self._kernel.invalidate_inode, number, attr_only)
+
+    def _find(self, path: bytes) -> int | None:
+        number = ROOT
+        for name in path.split(b"/")[1:]:
+            node: Node | None = self._nodes.child(number, name)
+            if node is None:
+                return None
+            number = node.number
+        return number
+
+
+def parse(body: bytes) -> list[Line]:
+    """Read the lines of an answer to WATCH."""
+    found = []
+    for line in body.splitlines():
+        path, *numbers = line.split(b" ")
+        seen = None if numbers == [b"-"] else tuple(map(int, numbers))
+        found.append(Line(unquote_to_bytes(path), seen))
+    return found

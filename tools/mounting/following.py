@@ -72,22 +72,28 @@ class Follower:
     async def follow(self) -> None:
         """Follow until cancelled, or until the server says that it cannot be followed."""
         position = b""
-        while True:
-            fields: Fields = {"X-Spock-position": position} if position else {}
-            try:
-                reply = await self._pool.ask("WATCH", b"/", fields)
-            except OSError as error:
-                if error.errno in _NEVER:
-                    return
-                self._trusted(trusted=False)
-                await asyncio.sleep(RETRY_SECONDS)
-                continue
-            if b"x-spock-all" in reply.fields:
-                await self._forget_all()
-            for line in parse(reply.body):
-                await self._tell(line)
-            position = reply.fields.get(b"x-spock-position", b"")
-            self._trusted(trusted=True)
+        try:
+            while True:
+                try:
+                    position = await self._step(position)
+                except OSError as error:
+                    if error.errno in _NEVER:
+                        return
+                    self._trusted(trusted=False)
+                    await asyncio.sleep(RETRY_SECONDS)
+        finally:
+            self._trusted(trusted=False)
+
+    async def _step(self, position: bytes) -> bytes:
+        """Ask once, and return where to go on."""
+        fields: Fields = {"X-Spock-position": position} if position else {}
+        reply = await self._pool.ask("WATCH", b"/", fields)
+        if position and b"x-spock-all" in reply.fields:  # at first there is nothing to forget
+            await self._forget_all()
+        for line in parse(reply.body):
+            await self._tell(line)
+        self._trusted(trusted=True)
+        return reply.fields.get(b"x-spock-position", b"")
 
     async def _forget_all(self) -> None:
         for number in self._nodes.numbers():

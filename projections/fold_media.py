@@ -12,19 +12,21 @@ from typing import Final, cast
 import apsw
 
 from eventlog.connection import fetch
-from eventlog.events import SUPER_ROOT, Event, Record, Removed, State
+from eventlog.events import SUPER_ROOT, Content, Event, Record, Removed, State
 from eventlog.library import Ended, FactsFound, Kind, LibraryEvent, NoteChanged
 from projections.library_types import type_of
 
 _DISK: Final = (
     *("place", "is_catalog", "disk_type", "size", "mtime_us"),
-    *("disk_duration", "disk_width", "disk_height"),
+    *("disk_duration", "disk_width", "disk_height", "disk_hash"),
 )
 _NOTE: Final = (
     *("note", "note_parent", "note_type", "note_created", "note_uploaded"),
     *("note_duration", "note_width", "note_height", "uploader"),
 )
-_FACTS: Final = ("facts", "fact_created", "fact_duration", "fact_width", "fact_height")
+_FACTS: Final = (
+    *("facts", "fact_created", "fact_duration", "fact_width", "fact_height", "fact_hash"),
+)
 
 Row = tuple[object, ...]
 
@@ -90,7 +92,7 @@ class MediaFold:
     """Keeps the table of `media.sql`; after the fold of the tree."""
 
     name: str = "media"
-    version: int = 1
+    version: int = 2
     schema: str = resources.files("projections").joinpath("media.sql").read_text()
     tables: tuple[str, ...] = ("media",)
 
@@ -134,10 +136,11 @@ def _fold_nodes(
 
 def _disk_row(state: State) -> Row:
     if state.is_directory:
-        return (state.parent, 1, None, None, state.mtime_ns // 1000, None, None, None)
+        return (state.parent, 1, None, None, state.mtime_ns // 1000, None, None, None, None)
     kind = int(type_of(state.mime, state.name))
     measures = (state.duration_ms or None, state.width or None, state.height or None)
-    return (state.parent, 0, kind, state.size, state.mtime_ns // 1000, *measures)
+    content = state.hash if state.content == Content.DONE else None
+    return (state.parent, 0, kind, state.size, state.mtime_ns // 1000, *measures, content)
 
 
 def _fold_entities(connection: apsw.Connection, records: Iterable[Record]) -> list[int]:
@@ -153,7 +156,7 @@ def _fold_entities(connection: apsw.Connection, records: Iterable[Record]) -> li
                 touched.append(note.node)
             case FactsFound(state=facts):
                 measures = (facts.duration_ms or None, facts.width or None, facts.height or None)
-                said = (facts.node, record.node, facts.captured_us, *measures)
+                said = (facts.node, record.node, facts.captured_us, *measures, facts.hash)
                 connection.execute(PUT_FACTS, said)
             case Ended(kind=Kind.NOTE | Kind.FACTS):
                 touched += _forget(connection, record.event.kind, record.node)

@@ -108,6 +108,10 @@ class Media:
         """Return how many catalogs and how many files are shown in a catalog."""
         return media.counts(self._connection, number)
 
+    def to_do(self, limit: int) -> list[int]:
+        """Return pictures and videos that nobody has looked at since they changed."""
+        return media.to_do(self._connection, limit)
+
     def count(self, wanted: Wanted) -> int:
         """Return how many files are wanted."""
         return media.count(self._connection, wanted)

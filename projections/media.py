@@ -17,6 +17,10 @@ CATALOGS: Final = (
 )
 COUNT_CATALOGS: Final = "select count(*) from media where parent = ? and is_catalog"
 COUNT_FILES: Final = "select count(*) from media where parent = ? and type = ?"
+TO_DO: Final = (
+    "select number from media where disk_hash is not null and fact_hash is not disk_hash"
+    " and type in (1, 2, 4) order by number desc limit ?"
+)
 ROW: Final = (
     "select number, place, parent, root, is_catalog, type, size, mtime_us, disk_duration,"
     " disk_width, disk_height from media where number = ? and place is not null and root > 0"
@@ -90,6 +94,11 @@ def row(connection: apsw.Connection, number: int) -> Row | None:
     """Return a live catalog or file, or None."""
     found = fetch(connection, ROW, (number,))
     return Row(*found[0]) if found else None
+
+
+def to_do(connection: apsw.Connection, limit: int) -> list[int]:
+    """Return pictures and videos that nobody has looked at since they changed, newest first."""
+    return [row[0] for row in fetch(connection, TO_DO, (limit,))]
 
 
 def count(connection: apsw.Connection, wanted: Wanted) -> int:

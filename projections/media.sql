@@ -12,6 +12,8 @@ create table media (
     disk_duration integer,
     disk_width integer,
     disk_height integer,
+    -- MD5 of the content, once that is known
+    disk_hash blob,
     -- what people say, and the entity that says it
     note integer,
     note_parent integer,
@@ -28,6 +30,7 @@ create table media (
     fact_duration integer,
     fact_width integer,
     fact_height integer,
+    fact_hash blob,
     -- the root that it hangs from on the disk: who may see it is decided there
     root integer,
     -- the catalog that it is shown in; null when it is gone
@@ -75,6 +78,10 @@ create index media_of_by_pixels on media (uploader, type, pixels, number)
 
 -- Catalogs in a catalog.
 create index media_catalogs on media (parent, number) where is_catalog and parent is not null;
+
+-- Files that nobody has looked at since they changed.
+create index media_to_do on media (number)
+    where disk_hash is not null and fact_hash is not disk_hash and type in (1, 2, 4);
 
 -- What the fold has to find again.
 create index media_by_note on media (note) where note is not null;

@@ -30,6 +30,7 @@ SCANS = {
     "check.META": "a handful of rows",
     "check.TIMES": "checks every event",
     "check.HISTORIES": "checks every event",
+    "media.TO_DO": "its index holds only what is to be done",
     "snapshot.META": "a handful of rows",
     "snapshot.NUMBERS": "writes every node",
     "snapshot.ENTITIES": "writes every entity of the library",

@@ -248,7 +248,10 @@ class System:
 
     def _own_files(self) -> list[str]:
         config = self._config
-        return server_files(config.database, config.log_path, config.snapshots, config.archive)
+        thumbs = config.library.thumb_path
+        return server_files(
+            config.database, config.log_path, config.snapshots, config.archive, thumbs
+        )
 
     def _changed(self) -> None:
         """Note, on an observer's thread, that a scan ended or a root went away."""

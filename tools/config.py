@@ -49,7 +49,17 @@ WORKERS_A_CORE = 4
 """More only wait for each other, and each takes some 30 MB."""
 
 
-_SIDE_FILES = ("", "-wal", "-shm", "-journal", ".lock", ".control", ".ballast", ".replaced")
+_SIDE_FILES = (
+    "",
+    "-wal",
+    "-shm",
+    "-journal",
+    ".lock",
+    ".control",
+    ".ballast",
+    ".replaced",
+    ".thumbs",
+)
 """SQLite's (https://www.sqlite.org/tempfiles.html), the log's lock, the control socket, ballast,
 and the directory of the databases that restores have replaced."""
 
@@ -292,11 +302,12 @@ def server_files(
     log_path: str | None,
     snapshots: SnapshotsSection | None = None,
     archive: str | None = None,
+    thumbs: str | None = None,
 ) -> list[str]:
     """Return the files and directories of a server itself, which are never in its feed."""
     own = [f"{database}{suffix}" for suffix in _SIDE_FILES]
     kept = [snapshot_directory(database, snapshots or SnapshotsSection())]
-    kept += [Path(archive)] if archive else []
+    kept += [Path(each).expanduser().absolute() for each in (archive, thumbs) if each]
     own += [str(path) for path in kept if path.parent.exists()]  # else nothing is in it yet
     return [*own, str(Path(log_path).absolute())] if log_path else own
 

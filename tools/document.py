@@ -177,6 +177,9 @@ class LibrarySection(Section, frozen=True):
         share_url_timeout: how long a share lasts.
         upload_timeout: how long an upload is kept that does not go on.
         upload_max: bytes of the largest file that is taken; none: any.
+        thumb_path: directory of thumbnails; beside the database when absent.
+        thumb_bytes: bytes that they may take together.
+        thumb_workers: processes that make them.
         trash_days: how long what was deleted is kept.
         trash_bytes: bytes of it in each root; the oldest goes first; none: any.
     """
@@ -188,6 +191,9 @@ class LibrarySection(Section, frozen=True):
     share_url_timeout: Seconds = 1800
     upload_timeout: Seconds = 86400
     upload_max: Count | None = None
+    thumb_path: str | None = None
+    thumb_bytes: Count = 1073741824
+    thumb_workers: Workers = 1
     trash_days: Days = 30
     trash_bytes: Count | None = None
 

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Final
 
 from api.beneath.root import Beneath
@@ -16,6 +17,8 @@ from api.library.call import Place as LibraryPlace
 from api.library.call import Service
 from api.library.call import Settings as LibrarySettings
 from api.library.face import LibraryFace
+from api.library.thumb_cache import ThumbCache
+from api.library.thumbs import Thumbs
 from api.served import RootUnavailableError, Touched
 from eventlog.clock import Clock
 from eventlog.errors import LogError
@@ -23,6 +26,8 @@ from tools.compose import System
 from tools.config import Config, server_files
 from tools.document import FiletrackerSection
 from tools.errors import OperatorError
+from tools.thumbnails.looking import looking
+from tools.thumbnails.pool import Pool
 from watcher.deeds import RefusedError
 from watcher.excludes import Excludes
 from watcher.observer import Observer
@@ -171,7 +176,11 @@ def library(config: Config, system: System, clock: Clock) -> LibraryFace | None:
         trash_days=given.trash_days,
         trash_bytes=given.trash_bytes,
     )
-    return LibraryFace(Service(system.library, places, clock, settings))
+    service = Service(system.library, places, clock, settings)
+    directory = Path(given.thumb_path or f"{config.database}.thumbs").expanduser().absolute()
+    cache = ThumbCache(directory, given.thumb_bytes)
+    pool = Pool(given.thumb_workers)
+    return LibraryFace(service, Thumbs(service, cache, looking(pool)), pool.close)
 
 
 def _packed_max(given: FiletrackerSection) -> int:

@@ -7,8 +7,8 @@ done. The wire is the program's; what the text promises beside it is kept as far
   nobody can be mistaken for somebody else.
 - `shareFileUrl.icc`: the data is the key itself, as in the program; `shareKey` stands beside it.
 - A small thumbnail is 100 by 100 in the text and 160 by 160 in the program; it is 100 by 100, which
-  every client can show. Larger files than that are always scaled, small originals are sent as they
-  are.
+  every client can show. A picture that is smaller keeps its size, but is made anew all the same.
+- Thumbnails are sent as what they are, JPEG or WebP; the program calls all of them mere bytes.
 - `deleteCatalog.icc` and `deleteFiles.icc` answer "OK", as the program does.
 - `rootIds` without rights are passed over; a single id without rights is not found. The program
   answers -10002 for some and data for others.
@@ -25,7 +25,7 @@ import contextlib
 import logging
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
@@ -34,6 +34,7 @@ from urllib.parse import unquote
 from api.answers import Answer
 from api.asgi import Headers, Receive, Scope, Send
 from api.bodies import CutError, bodies
+from api.files.conditions import check_read
 from api.files.ranges import Range
 from api.files.refusal import Refusal
 from api.files.transfer import send_range
@@ -46,6 +47,7 @@ from api.library.incoming import Incoming
 from api.library.keeper import Keeper
 from api.library.parameters import BODY_MAX, Parameters
 from api.library.routes import ROUTES, Kind, Route
+from api.library.thumbs import Image, Thumbs, Wanted
 from api.library.uploading import Uploading
 from api.library.wire import (
     BAD_PARAMETER,
@@ -57,6 +59,9 @@ from api.threads import Threads
 
 THREADS: Final = 32
 """Requests that may wait for the disk or the log at once."""
+
+MAKERS: Final = 4
+"""Requests that may wait for a thumbnail to be made."""
 
 LOGIN_THREADS: Final = 2
 """Logins at once; those who guess passwords must not take the others' threads."""
@@ -76,23 +81,30 @@ class LibraryFace:
 
     Args:
         service: what requests work with.
+        thumbs: of pictures and videos.
+        ended: called when it is closed.
     """
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, thumbs: Thumbs, ended: Callable[[], None]) -> None:
         self._service = service
         self._accounts = Accounts(service)
+        self._thumbs = thumbs
+        self._ended = ended
+        self._makers = ThreadPoolExecutor(MAKERS, thread_name_prefix="library-thumbnails")
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="library")
         self._logins = ThreadPoolExecutor(LOGIN_THREADS, thread_name_prefix="library-login")
         self._threads = Threads(self._executor)
         self._uploading = Uploading(service, self._threads, self._accounts)
-        self._keeper = Keeper(service)
+        self._keeper = Keeper(service, thumbs)
         self._keeper.start()
 
     def close(self) -> None:
         """Wait for what is being done; nothing is accepted afterwards."""
         self._keeper.stop()
         self._logins.shutdown()
+        self._makers.shutdown()
         self._executor.shutdown()
+        self._ended()
 
     def look_after(self) -> None:
         """Do now what is done now and then.
@@ -138,6 +150,9 @@ class LibraryFace:
             return
         body, media = await _body(receive), fields.get("content-type", "")
         call = call._replace(parameters=Parameters.read(scope["query_string"], media, body))
+        if route.kind is Kind.IMAGE:
+            await self._send_image(call, send)
+            return
         if route.kind is Kind.FILE:
             await self._send_file(name, call, scope, receive, send)
             return
@@ -163,6 +178,27 @@ class LibraryFace:
 
     def _who(self, call: Call) -> Who | None:
         return self._accounts.who(call.fields.get("cookie", ""))
+
+    async def _send_image(self, call: Call, send: Send) -> None:
+        found = await self._threads.run(lambda: guarded(self._find_image, call))
+        if isinstance(found, Wanted):
+            wanted, loop = found, asyncio.get_running_loop()
+            work = partial(guarded, self._thumbs.make, wanted)
+            found = await loop.run_in_executor(self._makers, work)
+        fields = (("etag", found.etag), ("cache-control", "private, no-cache"))
+        if check_read(
+            {k: v for k, v in call.fields.items() if k == "if-none-match"}, found.etag, 0
+        ):
+            await _send(b"", send, 304, fields)
+            return
+        safe = ("content-security-policy", "sandbox; default-src 'none'")
+        await _send(found.data, send, 200, (*fields, safe), found.media)
+
+    def _find_image(self, call: Call) -> Image | Wanted:
+        known = call._replace(who=self._who(call))
+        if known.who is None:
+            raise LibraryError(NOT_LOGGED_IN)
+        return self._thumbs.find(known)
 
     async def _send_file(
         self, name: str, call: Call, scope: Scope, receive: Receive, send: Send
@@ -226,13 +262,18 @@ def _route(scope: Scope) -> tuple[str, Route]:
 
 
 async def _send(
-    body: bytes, send: Send, status: int, fields: tuple[tuple[str, str], ...] = ()
+    body: bytes,
+    send: Send,
+    status: int,
+    fields: tuple[tuple[str, str], ...] = (),
+    media: str = wire.JSON_TYPE,
 ) -> None:
+    if media == wire.JSON_TYPE:
+        fields = (("cache-control", "no-store"), *fields)
     raw = [(name.encode(), value.encode("latin-1")) for name, value in fields]
     head = [
-        (b"content-type", wire.JSON_TYPE.encode()),
+        (b"content-type", media.encode()),
         (b"content-length", b"%d" % len(body)),
-        (b"cache-control", b"no-store"),
         (b"x-content-type-options", b"nosniff"),
         *raw,
     ]

@@ -6,9 +6,13 @@ from typing import Final
 
 from api.library import uploads
 from api.library.call import FACE, Service
+from api.library.thumbs import Thumbs
 from api.library.trash import Trash
+from api.served import RootUnavailableError
 from eventlog.errors import LogError
 from projections import library_users
+
+LOOK_SECONDS: Final = 1.0
 
 EVERY_SECONDS: Final = 30.0
 
@@ -20,21 +24,26 @@ class Keeper:
 
     Args:
         service: what the library is.
+        thumbs: of pictures and videos.
     """
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, thumbs: Thumbs) -> None:
         self._service = service
+        self._thumbs = thumbs
+        self._gallery = threading.Thread(target=self._look, name="library-gallery", daemon=True)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="library-keeper", daemon=True)
 
     def start(self) -> None:
         """Begin."""
         self._thread.start()
+        self._gallery.start()
 
     def stop(self) -> None:
         """End, and wait for that."""
         self._stop.set()
         self._thread.join()
+        self._gallery.join()
 
     def once(self) -> None:
         """Do all of it now.
@@ -46,7 +55,17 @@ class Keeper:
         if library_users.any_over(service.store, service.now_us):
             service.store.change(library_users.expire, FACE)
         uploads.expire(service)
+        self._thumbs.cache.trim()
         Trash(service).expire(service.settings.trash_days, service.settings.trash_bytes)
+
+    def _look(self) -> None:
+        """Look at new pictures and videos, so that thumbnails are there before they are wanted."""
+        while not self._stop.wait(LOOK_SECONDS):
+            try:
+                while self._thumbs.describe_new(self._stop.is_set):
+                    pass
+            except (LogError, OSError, RootUnavailableError) as error:
+                _log.warning("new files of the library could not be looked at: %s", error)
 
     def _run(self) -> None:
         while not self._stop.wait(EVERY_SECONDS):

@@ -13,6 +13,7 @@ class Kind(Enum):
 
     JSON = "the envelope"
     FILE = "the bytes of a file"
+    IMAGE = "a picture"
     UPLOAD = "the envelope, after a body of any size"
 
 
@@ -49,6 +50,7 @@ ROUTES: Final[Mapping[str, Route]] = {
     "files": Route(_READ, files.files),
     "updateFile": Route(_WRITE, files.update, writes=True),
     "deleteFiles": Route(_WRITE, files.delete, writes=True),
+    "thumbnail": Route(_READ, kind=Kind.IMAGE),
     "downFile": Route(("GET", "HEAD"), kind=Kind.FILE),
     "shareFileUrl": Route(_READ, shares.share),
     "revokeShare": Route(_WRITE, shares.revoke),

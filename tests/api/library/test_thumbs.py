@@ -1,0 +1,159 @@
+"""Thumbnails and facts as clients see them."""
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from api.library.thumb_cache import ThumbCache
+from eventlog.library import Facts, Right
+from projections.replay import LIBRARY_FOLDS, compare
+from tests.api.library.family import Family, Person, Reply, family
+from tests.api.library.test_uploads import announce, form, send
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Family]:
+    with family(tmp_path_factory.mktemp("home")) as home:
+        home.add("Terry", Right("photos", write=True))
+        yield home
+
+
+@pytest.fixture
+def terry(home: Family) -> Person:
+    return home.person("terry")
+
+
+@pytest.fixture
+def photos(home: Family) -> Path:
+    return home.nas.roots["photos"]
+
+
+def picture(width: int = 1200, height: int = 900, kind: str = "JPEG", **more: Any) -> bytes:  # noqa: ANN401
+    made = io.BytesIO()
+    Image.new("RGB", (width, height), "red").save(made, kind, **more)
+    return made.getvalue()
+
+
+def put(home: Family, path: Path, data: bytes) -> int:
+    path.write_bytes(data)
+    return home.number(path)
+
+
+def thumbnail(person: Person, number: int, level: int = 0, accept: str = "*/*") -> Reply:
+    return person.ask("GET", f"/thumbnail.icc?id={number}&level={level}", Accept=accept)
+
+
+def size(reply: Reply) -> tuple[int, int]:
+    assert reply.status == 200, reply
+    return Image.open(io.BytesIO(reply.body)).size
+
+
+def facts_of(home: Family, number: int) -> Facts:
+    def find() -> Facts | None:
+        with home.store.reading() as view:
+            found = view.library.facts(number)
+        return found[1] if found else None
+
+    home.nas.wait(lambda: find() is not None, "the file was looked at")
+    facts = find()
+    assert facts is not None
+    return facts
+
+
+def test_a_picture_has_a_small_and_a_large_thumbnail(
+    home: Family, terry: Person, photos: Path
+) -> None:
+    number = put(home, photos / "a.jpg", picture())
+    small = thumbnail(terry, number)
+    assert (size(small), small.fields["content-type"]) == ((100, 75), "image/jpeg")
+    assert size(thumbnail(terry, number, level=1)) == (800, 600)
+    webp = thumbnail(terry, number, accept="image/webp,*/*")
+    assert (size(webp), webp.fields["content-type"]) == ((100, 75), "image/webp")
+    etag = small.fields["etag"]
+    for tag, status in ((etag, 304), ('"other"', 200)):
+        target = f"/thumbnail.icc?id={number}"
+        assert terry.ask("GET", target, Accept="*/*", If_None_Match=tag).status in (status, 200)
+
+
+def test_a_broken_picture_is_tried_once_until_it_changes(
+    home: Family, terry: Person, photos: Path
+) -> None:
+    number = put(home, photos / "broken.jpg", picture()[:500])
+    for _ in range(2):
+        reply = thumbnail(terry, number)
+        assert (reply.status, reply.code) == (404, -10008)
+    assert facts_of(home, number).problem
+    (photos / "broken.jpg").write_bytes(picture(30, 20))
+    home.nas.see(photos)
+    assert size(thumbnail(terry, number)) == (30, 20)
+
+
+def test_what_is_no_picture_has_no_thumbnail(home: Family, terry: Person, photos: Path) -> None:
+    assert thumbnail(terry, put(home, photos / "a.txt", b"text")).code == -10005
+    assert thumbnail(terry, 10**9).code == -10004
+    assert thumbnail(home.person(), 1).code == -10001
+
+
+def test_a_new_picture_is_looked_at_before_anyone_asks(
+    home: Family, terry: Person, photos: Path
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "Maker"
+    exif.get_ifd(0x8769).update({0x9003: "2017:04:19 03:06:44"})
+    number = put(home, photos / "exif.jpg", picture(exif=exif))
+    facts = facts_of(home, number)
+    assert (facts.orientation, facts.make, facts.width) == (6, "Maker", 1200)
+    [found] = [f for f in terry.get("files", pageIndex=0).data["list"] if f["id"] == number]
+    assert (found["createTime"], found["orientation"]) == (1492571204, 6)
+    assert (found["width"], found["height"]) == (1200, 900)
+    assert size(thumbnail(terry, number)) == (75, 100)
+
+
+def test_a_client_makes_its_own_thumbnails(home: Family, terry: Person, photos: Path) -> None:
+    info = announce(home, terry, 4, name="own", statusForThumb=2)
+    small = picture(60, 60, "PNG")
+    file = send(terry, info["id"], {"origin": b"data"}).data["fileInfo"]
+    awaited = thumbnail(terry, file["id"])
+    assert (awaited.status, awaited.code) == (404, -10009)
+    assert send(terry, info["id"], {"thumb": small}).code == 0
+    reply = thumbnail(terry, file["id"])
+    assert (reply.body, reply.fields["content-type"]) == (small, "image/png")
+    assert (photos / "own.mp4").read_bytes() == b"data"
+
+
+def test_a_client_sends_both_at_once(home: Family, terry: Person) -> None:
+    info = announce(home, terry, 4, name="both", statusForThumb=2, statusForScreen=2)
+    small, large = picture(60, 60), picture(600, 600)
+    body, kind = form(origin=b"data", thumb=small, screen=large)
+    target = f"/uploadFile.icc?id={info['id']}"
+    file = terry.ask("POST", target, body, Content_Type=kind).data["fileInfo"]
+    assert thumbnail(terry, file["id"], level=0).body == small
+    assert thumbnail(terry, file["id"], level=1).body == large
+
+
+def test_a_replay_gives_the_same_library(home: Family, photos: Path) -> None:
+    facts_of(home, put(home, photos / "replayed.jpg", picture(40, 40)))
+    home.nas.see(photos)
+    with home.nas.system.reader.connection() as connection:
+        compared = compare(connection)
+        assert compared.differences == []
+        assert compared.rows > 0
+        assert "media" in [table for fold in LIBRARY_FOLDS for table in fold.tables]
+
+
+def test_the_cache_drops_what_was_not_used_for_longest(tmp_path: Path) -> None:
+    cache = ThumbCache(tmp_path / "thumbs", 1_000)
+    for number in range(10):
+        cache.put(f"{number:02x}.0.jpg", b"x" * 200)
+        os.utime(tmp_path / "thumbs" / f"{number:02x}" / ".0.jpg", (number, number))
+    assert cache.get("00.0.jpg")  # used just now
+    assert cache.trim() == 6
+    assert cache.get("00.0.jpg")
+    assert cache.get("01.0.jpg") is None
+    assert cache.get("09.0.jpg")
+    assert cache.trim() == 0

@@ -1,0 +1,187 @@
+"""Thumbnails and facts of real media, by real worker processes; and what hostile files get."""
+
+import datetime as dt
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import pillow_heif
+import pytest
+from PIL import Image
+
+from tools.thumbnails.pool import Pool
+from tools.thumbnails.wire import Order, Result
+
+pillow_heif.register_heif_opener()
+
+BOTH = Order((100, 800), webp=False, facts=True)
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Pool]:
+    pool = Pool(1)
+    yield pool
+    pool.close()
+
+
+def do(pool: Pool, path: Path, order: Order = BOTH) -> Result:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        return pool.do(fd, order)
+    finally:
+        os.close(fd)
+
+
+def picture(width: int = 1200, height: int = 900) -> Image.Image:
+    """Return a picture whose left half is red and whose right half is blue."""
+    image = Image.new("RGB", (width, height), "red")
+    image.paste("blue", (width // 2, 0, width, height))
+    return image
+
+
+def video(path: Path, **tags: str) -> None:
+    with av.open(str(path), "w") as container:
+        container.metadata.update(tags)
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for _ in range(20):
+            frame = av.VideoFrame.from_image(picture(320, 240))  # type: ignore[no-untyped-call]  # it has none
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def opened(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image
+
+
+def is_red(image: Image.Image, x: int, y: int) -> bool:
+    pixel: Any = image.convert("RGB").getpixel((x, y))
+    return bool(pixel[0] > 150 > pixel[2])
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "gif", "webp", "avif", "heic", "bmp", "tiff"])
+def test_pictures_of_every_format(pool: Pool, tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"a.{ending}"
+    picture().save(path)
+    result = do(pool, path)
+    assert result.problem == ""
+    small, large = map(opened, result.images)
+    assert (small.size, large.size, small.format) == ((100, 75), (800, 600), "JPEG")
+    assert is_red(small, 10, 10)
+    assert not is_red(small, 90, 10)
+    assert result.facts is not None
+    assert (result.facts.width, result.facts.height) == (1200, 900)
+    [webp] = do(pool, path, Order((100,), webp=True, facts=False)).images
+    assert opened(webp).format == "WEBP"
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mov", "mkv", "avi"])
+def test_videos_of_every_container(pool: Pool, tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"a.{ending}"
+    video(path)
+    result = do(pool, path)
+    assert result.problem == ""
+    small = opened(result.images[0])
+    assert small.size == (100, 75)
+    assert is_red(small, 10, 40)
+    assert result.facts is not None
+    assert (result.facts.width, result.facts.height) == (320, 240)
+    assert 1_500 < result.facts.duration_ms < 2_500
+
+
+def test_a_small_picture_keeps_its_size(pool: Pool, tmp_path: Path) -> None:
+    picture(30, 20).save(tmp_path / "a.png")
+    assert [opened(data).size for data in do(pool, tmp_path / "a.png").images] == [(30, 20)] * 2
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp"])
+def test_a_picture_is_turned_upright(
+    pool: Pool, tmp_path: Path, ending: str, orientation: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture().save(tmp_path / f"a.{ending}", exif=exif)
+    result = do(pool, tmp_path / f"a.{ending}")
+    small = opened(result.images[0])
+    assert small.size == ((100, 75) if orientation < 5 else (75, 100))
+    # Where the left half of what is stored comes to lie (EXIF 2.32, 4.6.4).
+    x, y = {
+        1: (10, 40),
+        2: (90, 40),
+        3: (90, 40),
+        4: (10, 40),
+        5: (40, 10),
+        6: (40, 10),
+        7: (40, 90),
+        8: (40, 90),
+    }[orientation]
+    assert is_red(small, x, y)
+    assert result.facts is not None
+    assert result.facts.orientation == orientation
+
+
+def test_what_a_picture_says_of_itself(pool: Pool, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0110] = "Maker", "Model"
+    exif.get_ifd(0x8769).update({0x9003: "2017:04:19 03:06:44", 0x9011: "+02:00"})
+    exif.get_ifd(0x8825).update(
+        {1: "S", 2: (52.0, 30.0, 0.0), 3: "E", 4: (13.0, 24.0, 36.0), 5: b"\0", 6: 34.5}
+    )
+    picture().save(tmp_path / "a.jpg", exif=exif)
+    facts = do(pool, tmp_path / "a.jpg").facts
+    assert facts is not None
+    moment = dt.datetime(2017, 4, 19, 3, 6, 44, tzinfo=dt.UTC)
+    assert facts.captured_us == int(moment.timestamp()) * 1_000_000
+    assert (facts.offset_minutes, facts.make, facts.model) == (120, "Maker", "Model")
+    assert (facts.latitude, facts.longitude, facts.altitude) == (-52.5, 13.41, 34.5)
+
+
+def test_what_a_video_says_of_itself(pool: Pool, tmp_path: Path) -> None:
+    video(tmp_path / "a.mp4", creation_time="2017-04-19T03:06:44Z")
+    facts = do(pool, tmp_path / "a.mp4").facts
+    assert facts is not None
+    assert facts.captured_us == 1492571204 * 1_000_000
+
+
+HOSTILE = {
+    "empty": b"",
+    "bytes": bytes(range(256)) * 10,
+    "playlist": b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n",
+    "concat": b"ffconcat version 1.0\nfile '/etc/passwd'\n",
+    "svg": b"<svg xmlns='http://www.w3.org/2000/svg'><image href='file:///etc/passwd'/></svg>",
+    "postscript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+    "cut video": b"\0\0\0\x18ftypmp42" + b"\0" * 100,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_is_no_media_has_a_problem(pool: Pool, tmp_path: Path, name: str) -> None:
+    (tmp_path / "a").write_bytes(HOSTILE[name])
+    result = do(pool, tmp_path / "a")
+    assert result.images == []
+    assert result.problem
+    assert "\n" not in result.problem
+
+
+def test_a_bomb_costs_nothing(pool: Pool, tmp_path: Path) -> None:
+    Image.new("1", (30_000, 30_000)).save(tmp_path / "bomb.png")
+    result = do(pool, tmp_path / "bomb.png")
+    assert result.images == []
+    assert "Bomb" in result.problem or "pixels" in result.problem
+
+
+def test_who_takes_too_long_is_ended_and_the_next_one_is_served(tmp_path: Path) -> None:
+    picture().save(tmp_path / "a.jpg")
+    pool = Pool(1, seconds=0.000_1)
+    try:
+        assert "gave up" in do(pool, tmp_path / "a.jpg").problem
+        pool._seconds = 30
+        assert do(pool, tmp_path / "a.jpg").problem == ""
+    finally:
+        pool.close()

@@ -1,0 +1,1 @@
+"""Thumbnails and media facts, made by worker processes that may crash."""

@@ -1,0 +1,131 @@
+"""Reads what a picture or a video says of itself: EXIF, and the tags of containers.
+
+EXIF 2.32 (https://www.cipa.jp/std/documents/e/DC-008-Translation-2019-E.pdf); the keys of QuickTime
+are Apple's (https://developer.apple.com/documentation/quicktime-file-format). Runs in the worker.
+"""
+
+import contextlib
+import datetime as dt
+import re
+from typing import Any, BinaryIO, Final
+
+import av
+from PIL import Image
+
+from tools.thumbnails.render import FORMATS, video_format
+from tools.thumbnails.wire import MediaFacts
+
+_ORIENTATION, _MAKE, _MODEL, _EXIF, _GPS = 0x0112, 0x010F, 0x0110, 0x8769, 0x8825
+_TAKEN, _OFFSET, _MAKER_NOTE = 0x9003, 0x9011, 0x927C
+_TEXT_MAX: Final = 200
+_HEAD_BYTES: Final = 400
+_PLACE: Final = re.compile(r"([+-][\d.]+)([+-][\d.]+)([+-][\d.]+)?")
+_APPLE_PAIR: Final = re.compile(rb"[0-9A-F]{8}-[0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{12}")
+_ORIENTATIONS: Final = {0: 1, -90: 6, 270: 6, 180: 3, -180: 3, 90: 8, -270: 8}
+
+
+def read_facts(file: BinaryIO) -> MediaFacts:
+    """Return what a file says; a broken one says what is wrong with it."""
+    head = file.read(_HEAD_BYTES)
+    file.seek(0)
+    try:
+        kind = video_format(head)
+        return _of_video(file, kind) if kind else _of_picture(file)
+    except Exception as error:  # noqa: BLE001 - decoders raise anything
+        return MediaFacts(problem=f"{type(error).__name__}: {error}"[:_TEXT_MAX])
+
+
+def _of_picture(file: BinaryIO) -> MediaFacts:
+    with Image.open(file, formats=FORMATS) as image:
+        facts = MediaFacts(width=image.width, height=image.height)
+        exif = image.getexif()
+        original = image.info.get("original_orientation")  # pillow-heif has turned it already
+        facts.orientation = _whole(original or exif.get(_ORIENTATION), 8)
+        facts.make, facts.model = _text(exif.get(_MAKE)), _text(exif.get(_MODEL))
+        more = exif.get_ifd(_EXIF)
+        facts.captured_us = _time(_text(more.get(_TAKEN)))
+        facts.offset_minutes = _zone_minutes(_text(more.get(_OFFSET)))
+        note = more.get(_MAKER_NOTE)
+        if isinstance(note, bytes) and note.startswith(b"Apple iOS"):
+            found = _APPLE_PAIR.search(note)
+            facts.pair = found[0].decode() if found else ""
+        with contextlib.suppress(ValueError, TypeError, ZeroDivisionError, IndexError):
+            _set_place(facts, exif.get_ifd(_GPS))
+        return facts
+
+
+def _set_place(facts: MediaFacts, gps: dict[int, Any]) -> None:
+    if 2 in gps and 4 in gps:  # noqa: PLR2004 - tags of the standard
+        facts.latitude = _degrees(gps[2], str(gps.get(1, "N")), 90)
+        facts.longitude = _degrees(gps[4], str(gps.get(3, "E")), 180)
+    if 6 in gps:  # noqa: PLR2004
+        below = gps.get(5) in (1, b"\x01")
+        facts.altitude = -float(gps[6]) if below else float(gps[6])
+
+
+def _of_video(file: BinaryIO, kind: str) -> MediaFacts:
+    with av.open(file, "r", format=kind, metadata_errors="replace") as container:
+        facts = MediaFacts()
+        tags = {key.lower(): value for key, value in container.metadata.items()}
+        if container.duration:
+            facts.duration_ms = container.duration * 1000 // av.time_base
+        if container.streams.video:
+            stream = container.streams.video[0]
+            facts.width, facts.height = stream.codec_context.width, stream.codec_context.height
+            for frame in container.decode(stream):
+                facts.orientation = _ORIENTATIONS.get(frame.rotation, 0)
+                break
+        _set_tags(facts, tags)
+        return facts
+
+
+def _set_tags(facts: MediaFacts, tags: dict[str, str]) -> None:
+    apple = "com.apple.quicktime."
+    facts.make = _text(tags.get(f"{apple}make") or tags.get("make"))
+    facts.model = _text(tags.get(f"{apple}model") or tags.get("model"))
+    facts.pair = _text(tags.get(f"{apple}content.identifier"))
+    taken = tags.get(f"{apple}creationdate") or tags.get("creation_time") or ""
+    with contextlib.suppress(ValueError, OverflowError):
+        moment = dt.datetime.fromisoformat(taken)
+        offset = moment.utcoffset()
+        facts.offset_minutes = None if offset is None else round(offset.total_seconds() / 60)
+        facts.captured_us = _us(moment.replace(tzinfo=dt.UTC))
+    place = _PLACE.match(tags.get(f"{apple}location.iso6709") or tags.get("location", ""))
+    if place:
+        facts.latitude, facts.longitude = float(place[1]), float(place[2])
+        facts.altitude = float(place[3]) if place[3] else None
+
+
+def _degrees(parts: Any, reference: str, most: int) -> float | None:  # noqa: ANN401 - as Pillow has them
+    degrees, minutes, seconds = (float(part) for part in parts)
+    value = degrees + minutes / 60 + seconds / 3600
+    return (-value if reference[:1] in ("S", "W") else value) if abs(value) <= most else None
+
+
+def _time(text: str) -> int | None:
+    try:
+        moment = dt.datetime.strptime(text[:19], "%Y:%m:%d %H:%M:%S").replace(tzinfo=dt.UTC)
+    except ValueError:
+        return None
+    return _us(moment)
+
+
+def _us(moment: dt.datetime) -> int:
+    return (moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(microseconds=1)
+
+
+def _zone_minutes(text: str) -> int | None:
+    found = re.fullmatch(r"([+-])(\d\d):(\d\d)", text)
+    if found is None:
+        return None
+    minutes = int(found[2]) * 60 + int(found[3])
+    return -minutes if found[1] == "-" else minutes
+
+
+def _whole(value: object, most: int) -> int:
+    return value if isinstance(value, int) and 0 <= value <= most else 0
+
+
+def _text(value: object) -> str:
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value or "")
+    return text.strip("\0 ")[:_TEXT_MAX]

@@ -1,0 +1,131 @@
+"""Makes thumbnails of open files. Runs in the worker, because hostile files come here.
+
+Pictures are opened as one of a few formats and nothing else. Videos are opened as the format that
+their first bytes say, so that no playlist can name other files, and read through one descriptor.
+"""
+
+import io
+import warnings
+from typing import BinaryIO, Final
+
+import av
+import pillow_heif
+from PIL import Image, ImageOps
+
+FORMATS: Final = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "HEIF", "BMP", "TIFF", "MPO")
+PIXELS_MAX: Final = 64_000_000
+QUALITY: Final = 80
+
+_HEAD_BYTES: Final = 400
+_SEEK_SECONDS: Final = 1.0
+_FRAMES_MAX: Final = 50
+_TS: Final = 0x47
+_TS_BYTES: Final = 188
+
+pillow_heif.register_heif_opener(thumbnails=False)
+Image.MAX_IMAGE_PIXELS = PIXELS_MAX
+warnings.simplefilter("error", Image.DecompressionBombWarning)
+
+
+class UnrenderableError(Exception):
+    """No picture can be made of a file; the message says why."""
+
+
+def render(file: BinaryIO, box: int, *, webp: bool) -> bytes:
+    """Return a thumbnail.
+
+    Args:
+        file: a picture or a video, open for reading.
+        box: neither side is longer, pixels.
+        webp: whether as WebP; else as JPEG.
+
+    Raises:
+        UnrenderableError: the file is neither, or broken.
+    """
+    head = file.read(_HEAD_BYTES)
+    file.seek(0)
+    try:
+        kind = video_format(head)
+        image = _frame(file, kind) if kind else _picture(file, box)
+        return _encode(image, box, webp=webp)
+    except UnrenderableError:
+        raise
+    except Exception as error:  # decoders raise anything
+        raise UnrenderableError(f"{type(error).__name__}: {error}") from error
+
+
+def video_format(head: bytes) -> str | None:
+    """Return FFmpeg's name of the container that a file begins with; None: it is no video."""
+    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free"):
+        return None if head[8:12] in _PICTURE_BRANDS else "mov"
+    for magic, at, name in _MAGICS:
+        if head[at : at + len(magic)] == magic:
+            return name
+    is_stream = head[:1] == bytes([_TS]) and head[_TS_BYTES : _TS_BYTES + 1] == bytes([_TS])
+    return "mpegts" if is_stream else None
+
+
+_PICTURE_BRANDS: Final = frozenset(
+    (b"avif", b"avis", b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
+)
+_MAGICS: Final = (
+    (b"\x1a\x45\xdf\xa3", 0, "matroska"),
+    (b"AVI ", 8, "avi"),
+    (b"FLV\x01", 0, "flv"),
+    (b"\x00\x00\x01\xba", 0, "mpeg"),
+    (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", 0, "asf"),
+    (b"OggS", 0, "ogg"),
+)
+
+
+def _picture(file: BinaryIO, box: int) -> Image.Image:
+    """Open a picture and make it small as early as possible, then turn it upright."""
+    image = Image.open(file, formats=FORMATS)
+    if image.width * image.height > PIXELS_MAX:
+        raise UnrenderableError("it has too many pixels")
+    image.thumbnail((box, box), reducing_gap=2.0)
+    return ImageOps.exif_transpose(image)
+
+
+def _frame(file: BinaryIO, kind: str) -> Image.Image:
+    """Return a picture from near the begin of a video that is not quite black, turned upright."""
+    with av.open(file, "r", format=kind, metadata_errors="replace") as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "NONE"
+        stream.codec_context.skip_frame = "NONKEY"
+        if stream.codec_context.width * stream.codec_context.height > PIXELS_MAX:
+            raise UnrenderableError("it has too many pixels")
+        image, rotation = None, 0
+        for nth, frame in enumerate(container.decode(stream)):
+            image, rotation = _image_of(frame), frame.rotation
+            if nth == _FRAMES_MAX or (frame.time or 0) >= _SEEK_SECONDS or _is_bright(image):
+                break
+        if image is None:
+            raise UnrenderableError("it has no frames")
+        return image.rotate(rotation, expand=True) if rotation else image
+
+
+def _image_of(frame: av.VideoFrame) -> Image.Image:
+    image: Image.Image = frame.to_image()  # type: ignore[no-untyped-call]  # it has no types
+    return image
+
+
+def _is_bright(image: Image.Image) -> bool:
+    low, high = image.convert("L").resize((16, 16)).getextrema()
+    assert isinstance(low, int | float)
+    assert isinstance(high, int | float)
+    return high - low > 16  # noqa: PLR2004 - of 255
+
+
+def _encode(image: Image.Image, box: int, *, webp: bool) -> bytes:
+    image.thumbnail((box, box), reducing_gap=2.0)
+    has_alpha = "A" in image.getbands() or "transparency" in image.info
+    if has_alpha:
+        image = image.convert("RGBA")
+        if not webp:
+            white = Image.new("RGBA", image.size, "white")
+            image = Image.alpha_composite(white, image)
+    made = io.BytesIO()
+    mode = "RGBA" if has_alpha and webp else "RGB"
+    image.convert(mode).save(made, "WEBP" if webp else "JPEG", quality=QUALITY)
+    return made.getvalue()

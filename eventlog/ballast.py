@@ -13,6 +13,9 @@ from typing import Final
 BYTES: Final = 16 * 2**20
 """Several times what the steps of a compaction write between two checkpoints."""
 
+LENT_BYTES: Final = 2**20
+"""Enough to open the log and to find out by the next append that the disk is full."""
+
 _CHUNK = 2**20
 
 
@@ -35,8 +38,8 @@ class Ballast:
 
     @property
     def is_there(self) -> bool:
-        """Whether there is something to be given up."""
-        return self._path.exists() and self._path.stat().st_size == self._size
+        """Whether there is enough to be given up; a little of it may have been lent."""
+        return self._path.exists() and self._enough(self._path.stat().st_size)
 
     @property
     def has_room(self) -> bool:
@@ -44,26 +47,42 @@ class Ballast:
         return self._free() >= 2 * self._size
 
     def make(self) -> bool:
-        """Make it, if the disk has just room for it.
+        """Make it, if the disk has just room for it, or little less.
 
         Its content is random: a filesystem that compresses would keep no space for zeros.
 
         Returns:
             Whether it is there now.
         """
-        if not self.is_there and self._free() >= self._size:
+        size = min(self._size, self._free())
+        if not self.is_there and self._enough(size):
             try:
                 with self._path.open("wb", buffering=0) as file:
-                    for start in range(0, self._size, _CHUNK):
-                        file.write(os.urandom(min(_CHUNK, self._size - start)))
+                    for start in range(0, size, _CHUNK):
+                        file.write(os.urandom(min(_CHUNK, size - start)))
                     os.fsync(file.fileno())
             except OSError:  # someone else took the space meanwhile; it is tried again later
                 self.give_up()
         return self.is_there
 
+    def lend(self) -> bool:
+        """Let the log have a little of it, for what it needs to be opened.
+
+        Returns:
+            Whether there was as much.
+        """
+        left = (self._path.stat().st_size if self._path.exists() else 0) - LENT_BYTES
+        if left < 0:
+            return False
+        os.truncate(self._path, left)
+        return True
+
     def give_up(self) -> None:
         """Let the log have the space."""
         self._path.unlink(missing_ok=True)
+
+    def _enough(self, size: int) -> bool:
+        return 4 * size >= 3 * self._size
 
     def _free(self) -> int:
         return shutil.disk_usage(self._path.parent).free

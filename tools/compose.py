@@ -20,15 +20,16 @@ from api.status import (
     Status,
     WatchStatus,
 )
+from eventlog.ballast import Ballast
 from eventlog.clock import Clock
 from eventlog.events import Content
-from eventlog.log import Log
 from projections.library_store import LibraryStore
 from projections.replay import FOLDS, LIBRARY_FOLDS
 from projections.tree import Tree
 from tools import snapshots
 from tools.config import Config, server_files
 from tools.feed_reader import FeedReader
+from tools.full_disk import open_log
 from tools.maintenance import Maintenance
 from tools.snapshots import Snapshots
 from tools.upkeep import Task, Upkeep
@@ -77,7 +78,7 @@ class System:
 
     def __init__(self, config: Config, clock: Clock) -> None:
         folds = LIBRARY_FOLDS if config.library.enabled else FOLDS
-        self.log = Log(config.database, folds, clock=clock)
+        self.log = open_log(config.database, folds, clock, Ballast(config.database))
         self.library = LibraryStore(self.log)
         self.snapshots = Snapshots(config.database, config.snapshots, clock)
         self.snapshots.prepare()

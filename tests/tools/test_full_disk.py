@@ -19,7 +19,7 @@ from projections.replay import FOLDS
 from tests.eventlog.helpers import FakeClock, assert_sound, created, file_state, files, root_state
 from tests.serving import running, wait_until
 from tests.small_disk import fill, mounted
-from tools.full_disk import AGAIN_SECONDS, FullDisk
+from tools.full_disk import AGAIN_SECONDS, FullDisk, open_log
 
 pytestmark = pytest.mark.privileged
 
@@ -36,12 +36,12 @@ def small(tmp_path: Path) -> Iterator[Path]:
 class Server:
     """A log on a small disk, and what looks after it."""
 
-    def __init__(self, folder: Path, window_us: int = 0) -> None:
+    def __init__(self, folder: Path, window_us: int = 0, ballast: int = BALLAST) -> None:
         self.clock = FakeClock()
         self.path = folder / "log.db"
         self.log = Log(str(self.path), FOLDS, clock=self.clock)
         compactor = Compactor(self.log, Options(window_us), self.clock)
-        self.ballast = Ballast(str(self.path), BALLAST)
+        self.ballast = Ballast(str(self.path), ballast)
         self.keeper = FullDisk(self.log, compactor, self.ballast, self.clock)
         self.told: dict[int, int] = {}
         self.log.append([created(root_state()), *files(100)])
@@ -157,6 +157,49 @@ def test_when_nothing_can_be_dropped_it_says_so_until_someone_makes_space(small:
     server.tend()
     assert not any("reading goes on" in warning for warning in server.keeper.warnings)
     server.close()
+
+
+def stopped_on_a_full_disk(server: Server) -> None:
+    """End it; what SQLite needs while it is open is not there any more, and cannot be made."""
+    server.close()
+    for suffix in ("-wal", "-shm"):
+        Path(f"{server.path}{suffix}").unlink(missing_ok=True)  # the readers of the test left them
+    fill(server.path.parent / "others")
+
+
+def test_a_log_with_a_ballast_can_be_opened_on_a_full_disk(small: Path) -> None:
+    """Else a server that is started there would give up, and be left to a hand."""
+    server = Server(small, ballast=8 * 2**20)
+    server.tend()
+    assert server.ballast.is_there
+    stopped_on_a_full_disk(server)
+    with pytest.raises(LogFullError):
+        Log(str(server.path), FOLDS)
+    log = open_log(str(server.path), FOLDS, server.clock, server.ballast)
+    assert log.head == 101
+    server.log, compactor = log, Compactor(log, Options(0), server.clock)
+    server.keeper = FullDisk(log, compactor, server.ballast, server.clock)
+    assert server.ballast.is_there
+    server.change_until_full()
+    server.tend()
+    assert server.ballast.is_there
+    (small / "others").unlink()
+    server.tend()
+    server.change(7)
+    server.close()
+
+
+def test_without_one_it_cannot(small: Path) -> None:
+    server = Server(small)
+    stopped_on_a_full_disk(server)
+    for size in (0, 1000):
+        (small / "log.db.ballast").write_bytes(b"")
+        os.truncate(small / "log.db.ballast", size)
+        with pytest.raises(LogFullError):
+            open_log(str(server.path), FOLDS, server.clock, server.ballast)
+    (small / "log.db.ballast").unlink()
+    with pytest.raises(LogFullError):
+        open_log(str(server.path), FOLDS, server.clock, server.ballast)
 
 
 def test_while_space_is_made_nobody_else_takes_it(small: Path) -> None:

@@ -59,7 +59,7 @@ class Rounds:
         Args:
             reason: for the operator.
             hurried: hints were lost; such wishes that come again and again are put off further
-                each time.
+                each time. Others are not put off, nor by these.
             owed: something is known to have happened that only a scan can find; hurried implies it.
         """
         self._is_owed = self._is_owed or hurried or owed
@@ -72,6 +72,8 @@ class Rounds:
                 else min(max(2 * self._pause, BACKOFF_FIRST_SECONDS), BACKOFF_MAX_SECONDS)
             )
             self._not_before = now + self._pause
+        elif not hurried:
+            self._not_before = 0.0
         self.reason = reason
 
     def scan_due(
@@ -85,8 +87,8 @@ class Rounds:
             quiet: disks are left to sleep, so what is not needed waits.
         """
         now = self._clock.monotonic()
-        if self.reason:
-            return now >= self._not_before
+        if self.reason and now >= self._not_before:
+            return True
         if self._ended is None:
             return False
         took = self._ended - self._began

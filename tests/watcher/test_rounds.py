@@ -101,6 +101,28 @@ def test_more_losses_before_the_scan_do_not_put_it_off() -> None:
     assert rounds.scan_due(limited=False)
 
 
+def put_off(clock: FakeClock) -> Rounds:
+    """Return rounds that have lost hints so often that the next scan is a minute away."""
+    rounds = scanned(clock)
+    for _ in range(14):
+        rounds.want("hints were lost", hurried=True)
+        scan(rounds, clock)
+    rounds.want("hints were lost", hurried=True)
+    clock.seconds += 11.0
+    assert not rounds.scan_due(limited=False)
+    return rounds
+
+
+def test_who_asks_for_a_scan_does_not_wait_because_hints_were_lost() -> None:
+    rounds = put_off(FakeClock())
+    rounds.want("polling")
+    assert rounds.scan_due(limited=False)
+
+
+def test_what_is_polled_does_not_wait_because_hints_were_lost() -> None:
+    assert put_off(FakeClock()).scan_due(limited=False, polling_seconds=10.0)
+
+
 def test_a_root_is_checked_now_and_then() -> None:
     clock = FakeClock()
     rounds = Rounds(clock, HOUR, 30.0)

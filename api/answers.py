@@ -5,10 +5,14 @@ from typing import Final, NamedTuple
 
 from api.encode import to_json
 from api.wire import Problem
+from eventlog.errors import LogMissingError, LogUnavailableError
 
 Headers = tuple[tuple[str, str], ...]
 
 JSON_TYPE: Final = "application/json; charset=utf-8"
+RETRY_SECONDS: Final = 5
+"""When to come back to a log that cannot be read now."""
+
 _log = logging.getLogger(__name__)
 
 METHODS: Final = "GET, HEAD"
@@ -49,10 +53,16 @@ def problem(
 def failure(request: str, error: Exception, log_id: str = "") -> Answer:
     """Log what should not have gone wrong, and return what the client is told.
 
+    The disk of the log may come back, so that is told apart.
+
     Args:
         request: what was asked, for the log.
         error: what was raised.
         log_id: epoch of the log's positions, where the log is known.
     """
+    if isinstance(error, LogMissingError | LogUnavailableError):
+        _log.warning("%s: %s", request, error)
+        detail, again = "the log cannot be read now; the server's log says why", str(RETRY_SECONDS)
+        return problem(503, "log_unavailable", detail, (("Retry-After", again),), log_id)
     _log.error("%s failed", request, exc_info=error)
     return problem(500, "internal", "the server failed; its log says more", log_id=log_id)

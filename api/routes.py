@@ -45,7 +45,10 @@ def spec(container: type | UnionType, description: str) -> ResponseSpec:
     return ResponseSpec(cast("type", container), generate_examples=False, description=description)
 
 
-_NOT_READY = spec(NotReady, "The very first scan is not complete; see Retry-After.")
+_NOT_READY = spec(
+    NotReady | Problem,
+    "The very first scan is not complete, or the log cannot be read now; see Retry-After.",
+)
 ALWAYS = {
     401: spec(Problem, "The server wants a bearer token, and this is not it."),
     405: spec(Problem, "Another method than GET and HEAD."),
@@ -281,7 +284,12 @@ def feed_router(
     async def path(request: AnyRequest) -> Response[NodePath]:
         return to_response(feed.path(request.path_params["node_id"]))
 
-    @get("/status", operation_id="status", responses=ALWAYS, summary="How the server is")
+    @get(
+        "/status",
+        operation_id="status",
+        responses={503: spec(Problem, "The log cannot be read now; see Retry-After."), **ALWAYS},
+        summary="How the server is",
+    )
     async def status() -> Response[Status]:
         return to_response(Answer(to_json(await asyncio.to_thread(ask_status))))
 

@@ -11,6 +11,7 @@ from api.answers import Answer
 from api.feed import Feed
 from api.status import Readiness
 from eventlog.epochs import Gap
+from eventlog.errors import LogMissingError
 from eventlog.events import Reason, Removed
 from tests.api.support import (
     LOG_ID,
@@ -311,6 +312,25 @@ def test_a_failure_is_told_without_details_and_the_server_goes_on(
         assert b"cannot read" not in answer.body
         assert "cannot read 1" in caplog.text
         assert server.ask("/api/v1/cursor").status == 200
+
+
+class _AbsentLog(MemoryLog):
+    def path(self, number: int) -> bytes | None:
+        raise LogMissingError(f"/absent/log{number}.db")
+
+
+@pytest.mark.parametrize("query", ["", "?long"])
+def test_a_log_that_cannot_be_read_now_is_no_failure_of_the_server(
+    query: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its disk may come back; the client does too."""
+    with serving(make_app(_AbsentLog())) as server:
+        answer = server.ask(f"/api/v1/nodes/{node_id(1)}/path{query}")
+        assert (answer.status, answer.json["error"]) == (503, "log_unavailable")
+        assert answer.headers["retry-after"] == "5"
+        assert b"/absent" not in answer.body
+        assert "/absent/log1.db: no nasfeed database here" in caplog.text
+        assert "Traceback" not in caplog.text
 
 
 def test_state_of_a_node_survives_json(server: Server, log: MemoryLog) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from tools import library_actions, watching
+from api.library.call import Service
+from tools import library_actions, trash_actions, watching
 from tools.compose import System
 from tools.control import Arguments, Report
 from tools.errors import OperatorError
@@ -16,8 +17,15 @@ POLL_SECONDS = 0.2
 """How often progress is looked at."""
 
 
-def commands(system: System) -> dict[str, Callable[[Arguments, Report], Any]]:
-    """Return what can be asked of a system, by name."""
+def commands(
+    system: System, library: Service | None = None
+) -> dict[str, Callable[[Arguments, Report], Any]]:
+    """Return what can be asked of a system, by name.
+
+    Args:
+        system: a running one.
+        library: the media library that it serves, if any.
+    """
 
     async def rehash(_: Arguments, report: Report) -> dict[str, Any]:
         return await rehash_all(system, report)
@@ -35,13 +43,23 @@ def commands(system: System) -> dict[str, Callable[[Arguments, Report], Any]]:
         said: dict[str, Any] = msgspec.to_builtins(system.watching())
         return said
 
-    async def library_user(arguments: Arguments, _: Report) -> dict[str, Any]:
+    own = {"rehash": rehash, "confirm-removal": confirm_removal, watching.COMMAND: served}
+    return {**own, **_of_library(system, library), **system.maintenance.commands()}
+
+
+def _of_library(
+    system: System, library: Service | None
+) -> dict[str, Callable[[Arguments, Report], Any]]:
+    async def user(arguments: Arguments, _: Report) -> dict[str, Any]:
         action = library_actions.ACTIONS[str(arguments["action"])]
         return await asyncio.to_thread(action, system.library, arguments)
 
-    users = {library_actions.COMMAND: library_user}
-    own = {"rehash": rehash, "confirm-removal": confirm_removal, watching.COMMAND: served}
-    return {**own, **users, **system.maintenance.commands()}
+    async def trash(arguments: Arguments, _: Report) -> dict[str, Any]:
+        if library is None:
+            raise OperatorError("this server has no media library; set library.enabled")
+        return await asyncio.to_thread(trash_actions.act, library, arguments)
+
+    return {library_actions.COMMAND: user, trash_actions.COMMAND: trash}
 
 
 async def rehash_all(system: System, report: Report) -> dict[str, Any]:

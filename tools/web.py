@@ -17,6 +17,7 @@ import uvloop
 
 from api.app import Access, Dependencies, create_app
 from api.connections import Connections
+from api.library.face import LibraryFace
 from api.limits import Delivery, Limits
 from api.operations import Operations
 from api.server import Address, serve
@@ -82,7 +83,8 @@ async def _serve(config: Config, system: System, progress: Progress, places: Pla
         Delivery(streams_max=config.limits.streams),
     )
     async with (
-        control.serving(config.database, commands(system)),
+        _ending(library),
+        control.serving(config.database, commands(system, library.service if library else None)),
         _watched(system, progress, stop),
         webhooks.calling(receivers, system.log),
     ):
@@ -104,6 +106,16 @@ def _serve_spockfs(
 def _announce_spockfs(addresses: list[Address]) -> None:
     for host, port in addresses:
         _log.info("SpockFS at http://%s:%d", f"[{host}]" if ":" in host else host, port)
+
+
+@contextlib.asynccontextmanager
+async def _ending(library: LibraryFace | None) -> AsyncIterator[None]:
+    """End the library before the log does."""
+    try:
+        yield
+    finally:
+        if library is not None:
+            await asyncio.to_thread(library.close)
 
 
 def _announce(addresses: list[Address]) -> None:

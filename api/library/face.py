@@ -83,10 +83,13 @@ class LibraryFace:
         service: what requests work with.
         thumbs: of pictures and videos.
         ended: called when it is closed.
+
+    Attributes:
+        service: what requests work with.
     """
 
     def __init__(self, service: Service, thumbs: Thumbs, ended: Callable[[], None]) -> None:
-        self._service = service
+        self.service = service
         self._accounts = Accounts(service)
         self._thumbs = thumbs
         self._ended = ended
@@ -100,11 +103,12 @@ class LibraryFace:
 
     def close(self) -> None:
         """Wait for what is being done; nothing is accepted afterwards."""
+        self._keeper.ask_to_stop()
+        self._ended()
         self._keeper.stop()
         self._logins.shutdown()
         self._makers.shutdown()
         self._executor.shutdown()
-        self._ended()
 
     def look_after(self) -> None:
         """Do now what is done now and then.
@@ -142,7 +146,7 @@ class LibraryFace:
         name, route = _route(scope)
         fields = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
         address = (scope.get("client") or ("", 0))[0]
-        call = Call(self._service, Parameters({}), None, address, fields)
+        call = Call(self.service, Parameters({}), None, address, fields)
         if route.kind is Kind.UPLOAD:
             parameters = Parameters.read(scope["query_string"], "", b"")
             call = call._replace(parameters=parameters)
@@ -220,7 +224,7 @@ class LibraryFace:
     def _open(self, name: str, call: Call) -> Opened:
         if name == "shareFile":
             found = shares.open_shared(
-                self._service, call.parameters.text("shareKey", shares.KEY_MAX)
+                self.service, call.parameters.text("shareKey", shares.KEY_MAX)
             )
             if found is None:
                 raise LibraryError(BAD_PARAMETER)

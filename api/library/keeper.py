@@ -39,6 +39,10 @@ class Keeper:
         self._thread.start()
         self._gallery.start()
 
+    def ask_to_stop(self) -> None:
+        """Begin to end; what fails from now on is nobody's business."""
+        self._stop.set()
+
     def stop(self) -> None:
         """End, and wait for that."""
         self._stop.set()
@@ -65,7 +69,8 @@ class Keeper:
                 while self._thumbs.describe_new(self._stop.is_set):
                     pass
             except (LogError, OSError, RootUnavailableError) as error:
-                _log.warning("new files of the library could not be looked at: %s", error)
+                if not self._stop.is_set():
+                    _log.warning("new files of the library could not be looked at: %s", error)
 
     def _run(self) -> None:
         while not self._stop.wait(EVERY_SECONDS):

@@ -1,5 +1,6 @@
 """The worker processes as the server sees them: each works for one request at a time."""
 
+import errno
 import os
 import queue
 import signal
@@ -35,7 +36,8 @@ class Pool:
         self._seconds = seconds
         self._idle: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
         self._closed = threading.Event()
-        self._count = workers
+        self._lock = threading.Lock()
+        self._working: set[_Worker] = set()
         for _ in range(workers):
             self._idle.put(None)
 
@@ -48,25 +50,43 @@ class Pool:
 
         Returns:
             What came of it; a worker that died or took too long is a problem of the file.
+
+        Raises:
+            OSError: the pool is closed, or no process can be started.
         """
         worker = self._idle.get()
         try:
-            worker = worker or _Worker(self._seconds)
+            worker = worker or self._started()
             return worker.do(fd, order)
         except (OSError, EOFError, msgspec.MsgspecError) as error:
-            if worker is not None:
-                worker.kill()
-                worker = None
+            if worker is None or self._closed.is_set():
+                raise OSError(errno.ECANCELED, "no thumbnails are made now") from error
+            self._end(worker)
+            worker = None
             return Result([], None, f"the worker gave up: {type(error).__name__}")
         finally:
             self._idle.put(worker)
 
     def close(self) -> None:
-        """End all workers, after what they are doing."""
-        for _ in range(self._count):
-            worker = self._idle.get()
-            if worker is not None:
+        """End all workers at once; whoever waits for one is told."""
+        self._closed.set()
+        with self._lock:
+            for worker in self._working:
                 worker.kill()
+            self._working.clear()
+
+    def _started(self) -> "_Worker":
+        with self._lock:
+            if self._closed.is_set():
+                raise OSError(errno.ECANCELED, "the pool is closed")
+            worker = _Worker(self._seconds)
+            self._working.add(worker)
+            return worker
+
+    def _end(self, worker: "_Worker") -> None:
+        with self._lock:
+            self._working.discard(worker)
+        worker.kill()
 
 
 class _Worker:
@@ -110,10 +130,10 @@ class _Worker:
         return msgspec.msgpack.decode(self._receive(size), type=Result)
 
     def kill(self) -> None:
-        """End it at once."""
-        self._link.close()
+        """End it at once, and have whoever waits for it told."""
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
+        self._link.close()
 
     def _receive(self, size: int) -> bytes:
         received = bytearray()

@@ -77,6 +77,15 @@ class Hints(NamedTuple):
 class WatchLimitError(Exception):
     """The kernel gives no more watches; the message says which sysctl to raise, and how."""
 
+    def advice(self, missing: int) -> str:
+        """Return the message for someone who knows how much is not watched for it.
+
+        Args:
+            missing: how many directories.
+        """
+        del missing
+        return str(self)
+
 
 class Backend(Protocol):
     """Notifications for the directories of one root.

@@ -10,7 +10,7 @@ import struct
 from pathlib import Path
 from typing import NamedTuple
 
-from watcher.sysctl import limit_error, lowest
+from watcher.sysctl import LimitReachedError, lowest
 
 # Of fanotify_init(2).
 _CLOEXEC = 0x1
@@ -121,7 +121,7 @@ class Group(NamedTuple):
             return
         code = ctypes.get_errno()
         if code == errno.ENOSPC:
-            raise limit_error(lowest(_MAX_MARKS), "fanotify", "marks")
+            raise LimitReachedError(lowest(_MAX_MARKS), "fanotify", "marks")
         raise OSError(code, f"fanotify cannot mark this: {os.strerror(code)}")
 
     def marked(self) -> set[tuple[bool, int]]:
@@ -176,7 +176,7 @@ def _init(flags: int) -> int:
     if code == errno.EMFILE:
         # That is also what a process without free descriptors gets; then this fails as well.
         os.close(os.open("/", os.O_PATH | os.O_CLOEXEC))
-        raise limit_error(lowest(_MAX_GROUPS), "fanotify", "groups")
+        raise LimitReachedError(lowest(_MAX_GROUPS), "fanotify", "groups")
     raise OSError(code, f"fanotify cannot be used: {os.strerror(code)}")
 
 

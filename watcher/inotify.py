@@ -20,7 +20,7 @@ from collections.abc import Callable
 from asyncinotify import Inotify, Mask
 
 from watcher.backend import ALL, Hints, Place, Sign
-from watcher.sysctl import limit_error, lowest
+from watcher.sysctl import LimitReachedError, lowest
 
 READ_BYTES = 256 * 1024
 """Size of one read: at least 900 events of the longest names, 8,000 of short ones."""
@@ -80,7 +80,7 @@ def _open_inotify() -> Inotify:
         # EMFILE is also what a process without free descriptors gets; then this fails as well.
         if error.errno == errno.EMFILE:
             os.close(os.open("/", os.O_PATH | os.O_CLOEXEC))
-            raise limit_error(lowest(_MAX_INSTANCES), "inotify", "instances") from error
+            raise LimitReachedError(lowest(_MAX_INSTANCES), "inotify", "instances") from error
         raise
     # asyncinotify 4.4.4 defines its NONBLOCK as O_CLOEXEC, so its descriptor blocks.
     os.set_blocking(inotify.fd, False)
@@ -227,7 +227,7 @@ class InotifyBackend:
         if wd >= 0:
             return wd
         if code == errno.ENOSPC:
-            raise limit_error(lowest(_MAX_WATCHES), "inotify", "watches")
+            raise LimitReachedError(lowest(_MAX_WATCHES), "inotify", "watches")
         raise OSError(code, f"inotify cannot watch this directory: {os.strerror(code)}")
 
     def _remove_watch(self, wd: int | None) -> None:

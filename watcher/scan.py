@@ -67,7 +67,7 @@ class Tools(NamedTuple):
     widener: Widener
     recorder: Recorder
     warn: Callable[[str], None]
-    unwatched: Callable[[str], None]
+    unwatched: Callable[[WatchLimitError], None]
     vanished: Vanished
     aftermath: Callable[[Recorded], None]
     elsewhere: Callable[[Place], None]
@@ -224,7 +224,7 @@ class Scan:
         try:
             self._tools.backend.watch(number, fd)
         except WatchLimitError as error:
-            self._tools.unwatched(str(error))
+            self._tools.unwatched(error)
 
     def _entries(self, fd: int) -> Iterator[_Entry]:
         hides = self._tools.looker.hides

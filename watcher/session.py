@@ -9,7 +9,7 @@ from eventlog.connection import open_reader
 from eventlog.events import DISK, SUPER_ROOT
 from eventlog.log import Log
 from projections.tree import Tree
-from watcher.backend import Backend, Place
+from watcher.backend import Backend, Place, WatchLimitError
 from watcher.choose import Choice
 from watcher.cookie import remove_leftovers
 from watcher.directories import Directories
@@ -72,7 +72,8 @@ class Session:
 
     def __init__(self, log: Log, root: Root, settings: Settings) -> None:
         self.limit_message = ""
-        self._limit_of_scan = ""
+        self._limit: WatchLimitError | None = None
+        self._unwatched_count = 0
         self.was_full = False
         self.aftermath: Callable[[Recorded], None] = _nothing
         self._log = log
@@ -260,11 +261,15 @@ class Session:
 
     def scan_began(self) -> None:
         """Note that a scan of the whole root begins, which meets whatever cannot be watched."""
-        self._limit_of_scan = ""
+        self._limit = None
+        self._unwatched_count = 0
 
     def scan_ended(self) -> None:
         """Note that it ended: what it did not meet any more is over."""
-        self.limit_message = self._limit_of_scan
+        before = self.limit_message
+        self.limit_message = self._limit.advice(self._unwatched_count) if self._limit else ""
+        if self.limit_message not in ("", before):
+            _log.warning("root %s: %s", self._root.name, self.limit_message)
 
     def backend_scanned(self, seconds: float) -> None:
         """Tell a polling backend how long a scan takes."""
@@ -275,10 +280,12 @@ class Session:
     def _aftermath(self, recorded: Recorded) -> None:
         self.aftermath(recorded)
 
-    def _unwatched(self, message: str) -> None:
+    def _unwatched(self, error: WatchLimitError) -> None:
+        self._limit = error
+        self._unwatched_count += 1
         if not self.limit_message:
-            _log.warning("root %s: %s", self._root.name, message)
-        self.limit_message = self._limit_of_scan = message
+            self.limit_message = str(error)
+            _log.warning("root %s: %s", self._root.name, error)
 
 
 def device_of(fd: int) -> tuple[int, int]:

@@ -37,16 +37,31 @@ def lowest(settings: Sequence[str]) -> Limit:
     return min(limits, key=lambda limit: limit.value)
 
 
-def limit_error(limit: Limit, interface: str, what: str) -> WatchLimitError:
-    """Return the error that tells the operator which limit was reached, and how to raise it.
+class LimitReachedError(WatchLimitError):
+    """A limit that a sysctl sets was reached.
 
     Args:
         limit: the limit.
         interface: kernel interface, as `inotify`.
         what: what there are no more of.
     """
-    name, value = limit
-    return WatchLimitError(
-        f"{interface}: no more {what}: {name} is {value} and used up by this and other programs; "
-        f"raise it with: sysctl -w {name}={value * 2} (and put the setting into /etc/sysctl.d)"
-    )
+
+    def __init__(self, limit: Limit, interface: str, what: str) -> None:
+        self._limit = limit
+        name, value = limit
+        self._reached = (
+            f"{interface}: no more {what}: {name} is {value} and used up by this and other programs"
+        )
+        super().__init__(f"{self._reached}; {self._remedy(0)}")
+
+    def advice(self, missing: int) -> str:
+        """As in the base class; the remedy then is enough for twice as many as are missing."""
+        return (
+            f"{self._reached}; directories that are not watched, and only compared from time to "
+            f"time: {missing}; {self._remedy(missing)}"
+        )
+
+    def _remedy(self, missing: int) -> str:
+        name, value = self._limit
+        enough = value + max(value, 2 * missing)
+        return f"raise it with: sysctl -w {name}={enough} (and put the setting into /etc/sysctl.d)"

@@ -3,14 +3,15 @@
 import os
 import threading
 
-from watcher.backend import Hints, Place, Sign, WatchLimitError
+from watcher.backend import Hints, Place, Sign
+from watcher.sysctl import Limit, LimitReachedError
 
 
 class FakeBackend:
     """A `watcher.backend.Backend` driven by a test.
 
     Args:
-        limit: how many directories can be watched; more raise WatchLimitError.
+        limit: how many directories can be watched; more raise LimitReachedError.
     """
 
     name = "fake"
@@ -57,7 +58,7 @@ class FakeBackend:
         if self._watched.get(number) == found:
             return False
         if self._limit is not None and len({*self._watched, number}) > self._limit:
-            raise WatchLimitError(f"fake: no more than {self._limit} watches; give a higher limit")
+            raise LimitReachedError(Limit("fake.max_watches", self._limit), "fake", "watches")
         self._watched[number] = found
         return True
 

@@ -80,7 +80,25 @@ def test_without_watches_the_scan_goes_on_and_says_so_once(tmp_path: Path) -> No
         rig.scan()
         assert len(rig.names()) == 10
         assert rig.backend.watches() == 2
-        assert "watches" in rig.session.limit_message
+        assert "sysctl -w fake.max_watches=4 " in rig.session.limit_message
+
+
+def test_how_many_directories_are_not_watched_is_known_when_the_scan_has_ended(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with followed(tmp_path, limit=2) as rig:
+        for number in range(7):
+            (rig.path / f"{number}").mkdir()
+        for _ in range(2):
+            rig.session.scan_began()
+            rig.scan()
+            rig.session.scan_ended()
+        told = rig.session.limit_message
+        assert (
+            "; directories that are not watched, and only compared from time to time: 6; " in told
+        )
+        assert "sysctl -w fake.max_watches=14 " in told
+        assert [told in message for message in caplog.messages] == [False, True]
 
 
 def test_what_is_missing_is_not_removed_while_another_root_is_walked(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ from api.files.conditions import check_read
 from api.files.ranges import Range
 from api.files.refusal import Refusal
 from api.files.transfer import send_range
-from api.library import download, shares, wire
+from api.library import download, shares, tus, wire
 from api.library.accounts import Accounts
 from api.library.call import Call, Reply, Service, Who
 from api.library.download import Opened
@@ -48,6 +48,7 @@ from api.library.keeper import Keeper
 from api.library.parameters import BODY_MAX, Parameters
 from api.library.routes import ROUTES, Kind, Route
 from api.library.thumbs import Image, Thumbs, Wanted
+from api.library.tus import Tus
 from api.library.uploading import Uploading
 from api.library.wire import (
     BAD_PARAMETER,
@@ -98,6 +99,7 @@ class LibraryFace:
         self._logins = ThreadPoolExecutor(LOGIN_THREADS, thread_name_prefix="library-login")
         self._threads = Threads(self._executor)
         self._uploading = Uploading(service, self._threads, self._accounts)
+        self._tus = Tus(service, self._threads, self._accounts, self._uploading.busy)
         self._keeper = Keeper(service, thumbs)
         self._keeper.start()
 
@@ -124,7 +126,7 @@ class LibraryFace:
         Args:
             raw_path: of the target, still encoded.
         """
-        return b".ic" in raw_path and _match(raw_path) is not None
+        return tus.concerns(raw_path) or (b".ic" in raw_path and _match(raw_path) is not None)
 
     def quick(self, _path: bytes, _query: bytes, _headers: Headers) -> Answer | None:
         """Answer nothing at once: everything here asks the database."""
@@ -133,7 +135,10 @@ class LibraryFace:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         try:
-            await self._answer(scope, receive, send)
+            if tus.concerns(scope["raw_path"]):
+                await self._tus(scope, receive, send)
+            else:
+                await self._answer(scope, receive, send)
         except LibraryError as error:
             await _send(wire.failure(error.code), send, error.status, error.fields)
         except Refusal as refusal:

@@ -16,6 +16,9 @@ from time import monotonic
 from tests.convergence import load
 from tests.watcher.nas import Nas, running
 
+SEEN_SECONDS = 300
+"""The longest wait: what is polled rests nine times as long as a comparison took."""
+
 
 @contextmanager
 def stressed(base: Path, backend: str) -> Iterator[Nas]:
@@ -43,13 +46,13 @@ def stress(nas: Nas, seed: int, count: int = load.COUNT) -> float:
     load.finish(load.start(top, seed, count))
     began = monotonic()
     try:
-        nas.see(top)
+        nas.see(top, seconds=SEEN_SECONDS)
     except AssertionError as error:
         error.add_note(f"seed {seed}; again: python -m tests.convergence.stress {seed} {seed + 1}")
         raise
     took = monotonic() - began
     shutil.rmtree(top)
-    nas.see()
+    nas.see(seconds=SEEN_SECONDS)
     return took
 
 

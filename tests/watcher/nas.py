@@ -107,11 +107,12 @@ class Nas:
             found = table_picture(tree)
         return found  # noqa: RET504 - inside, the types would not tell that it always returns
 
-    def see(self, *tops: Path) -> None:
+    def see(self, *tops: Path, seconds: float = 30.0) -> None:
         """Wait until the node table is what is on the disk, hashes included.
 
         Args:
             tops: only what is below these; all roots when none is given.
+            seconds: the longest wait.
         """
         last: dict[bytes, object] = {}
 
@@ -124,7 +125,7 @@ class Nas:
             return not last
 
         try:
-            self.wait(seen, "the table is what is on the disk")
+            self.wait(seen, "the table is what is on the disk", seconds)
         except AssertionError as error:
             error.add_note(f"path: (disk, table): {last}")
             raise

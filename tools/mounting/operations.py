@@ -322,6 +322,7 @@ class Operations(pyfuse3.Operations):  # type: ignore[misc]  # the library is op
         node = self.nodes[fh]
         node.opened -= 1
         if not node.opened:
+            self._pending.forget(fh)
             await self._remove_hidden(node)
             self.nodes.drop(node)
 

@@ -68,8 +68,12 @@ class Pending:
             async with self._lock(number):
                 await self._send(number)
                 self._complain(number)
-            if not self._locks[number].locked() and number not in self._waiting:
-                del self._locks[number]
+
+    def forget(self, number: int) -> None:
+        """Forget a node that nobody has open any more, after a flush."""
+        if number not in self._waiting:
+            self._locks.pop(number, None)
+            self._errors.pop(number, None)
 
     async def flush_all(self) -> None:
         """Have all on the server; what fails is told to whoever writes next."""

@@ -1,0 +1,73 @@
+"""Numbers for the kernel: stable, shared by hard links, kept as long as they are needed."""
+
+import errno
+
+import pytest
+
+from tools.mounting.nodes import ROOT, Nodes
+
+DEVICE = 7
+
+
+def placed(nodes: Nodes, name: bytes, inode: int, directory: int = ROOT) -> int:
+    node = nodes.place(directory, name, (DEVICE, inode))
+    node.lookups += 1
+    return node.number
+
+
+def test_names_of_one_file_have_one_number() -> None:
+    nodes = Nodes()
+    assert placed(nodes, b"a", 10) == placed(nodes, b"b", 10) != placed(nodes, b"c", 11)
+
+
+def test_a_number_comes_back_after_the_kernel_has_forgotten_it() -> None:
+    nodes = Nodes()
+    number = placed(nodes, b"a", 10)
+    nodes.forget(number, 1)
+    with pytest.raises(OSError, match="forgotten"):
+        nodes.path(number)
+    assert placed(nodes, b"a", 10) == number
+
+
+def test_files_of_other_filesystems_and_reused_inodes_have_numbers_of_their_own() -> None:
+    nodes = Nodes()
+    number = placed(nodes, b"a", 10)
+    other = nodes.place(ROOT, b"mounted", (DEVICE + 1, 10))
+    assert other.number != number
+    nodes.remove(ROOT, b"a")
+    nodes.disown(nodes[number])  # the kernel still refers to it, the server has it no more
+    assert placed(nodes, b"new", 10) not in (number, other.number)
+
+
+def test_paths_follow_what_is_moved() -> None:
+    nodes = Nodes()
+    directory = placed(nodes, b"d", 10)
+    file = placed(nodes, b"f", 11, directory)
+    assert nodes.path(file) == b"/d/f"
+    nodes.move((ROOT, b"d"), (ROOT, b"e"))
+    assert nodes.path(file) == b"/e/f"
+    assert nodes.path(directory, b"x") == b"/e/x"
+    assert nodes.path(ROOT) == b"/"
+    assert nodes.child(ROOT, b"d") is None
+
+
+def test_what_replaces_a_name_takes_it() -> None:
+    nodes = Nodes()
+    old, new = placed(nodes, b"f", 10), placed(nodes, b"g", 11)
+    nodes.move((ROOT, b"g"), (ROOT, b"f"))
+    assert nodes.path(new) == b"/f"
+    with pytest.raises(OSError, match="removed") as failed:
+        nodes.path(old)
+    assert failed.value.errno == errno.ESTALE
+
+
+def test_an_open_file_is_kept_although_it_is_forgotten() -> None:
+    nodes = Nodes()
+    number = placed(nodes, b"f", 10)
+    nodes[number].opened = 1
+    nodes.forget(number, 1)
+    assert nodes.path(number) == b"/f"
+    nodes[number].opened = 0
+    nodes.drop(nodes[number])
+    with pytest.raises(OSError, match="forgotten"):
+        nodes.path(number)

@@ -34,6 +34,7 @@ class State(ServerState):
         now: the loop's clock at the last tick, seconds.
         ok_head: all but the length of the head of a good answer that is sent at once.
         empty: set when the last connection closes.
+        is_stopping: who comes now is refused: what would answer is being closed.
     """
 
     def __init__(self, places: Connections, app: QuickApplication) -> None:
@@ -41,6 +42,7 @@ class State(ServerState):
         self.app = app
         self.places = places
         self.empty = asyncio.Event()
+        self.is_stopping = False
         self.now = 0.0
         self.ok_head = b""
 
@@ -123,7 +125,9 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._since = self.outflow.since = self.loop.time()
         self.address = self.client[0] if self.client else ""
-        if not self.server_state.places.admit(self):
+        if self.server_state.is_stopping:
+            self._refuse(_Refusal(503, "stopping", "the server stops; come again"))
+        elif not self.server_state.places.admit(self):
             self._refuse(_Refusal(503, "too_many_connections", "too many open connections"))
 
     def connection_lost(self, exc: Exception | None) -> None:

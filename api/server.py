@@ -26,6 +26,8 @@ Address = tuple[str, int]
 _BACKLOG: Final = 1_024
 _KERNEL_BYTES: Final = 128 * 2**10
 _PARTING_SECONDS: Final = 0.1
+_ACCEPT_TURNS: Final = 3
+"""Turns of the loop until a connection that was accepted last is known as one, and refused."""
 
 
 class StartError(Exception):
@@ -87,7 +89,7 @@ async def serve(
             ready([each.getsockname()[:2] for each in bound.sockets])
             await stop.wait()
         finally:
-            interruptible.is_stopping = True
+            interruptible.is_stopping = state.is_stopping = True
             for listener in listeners:
                 listener.close()
             app.stop()
@@ -154,6 +156,8 @@ async def _tick(state: State) -> None:
 
 async def _close_connections(state: State, grace_seconds: float) -> None:
     """Close idle connections, let the others finish, and cut what does not."""
+    for _ in range(_ACCEPT_TURNS):
+        await asyncio.sleep(0)
     for connection in tuple(state.connections):
         connection.shutdown()
     if state.connections:

@@ -136,6 +136,46 @@ def test_a_new_connection_is_refused_while_it_stops() -> None:
         socket.create_connection(("127.0.0.1", port), timeout=5)
 
 
+class _Cut(_Lasting):
+    """Has requests that can go on no longer when it is shut down."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._readings: list[asyncio.Future[None]] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            for reading in self._readings:
+                reading.cancel()
+        else:
+            self._readings.append(asyncio.get_running_loop().create_future())
+            await self._readings[-1]
+
+
+def test_who_comes_just_as_it_stops_is_told_or_left_but_never_a_failure() -> None:
+    clients: list[socket.socket] = []
+    stop = asyncio.Event()
+
+    def come_and_stop(addresses: list[tuple[str, int]]) -> None:
+        # The kernel takes them at once, the loop in its next turn; in the one after that they are
+        # made known to the server, which stops just before.
+        for _ in range(8):
+            clients.append(socket.create_connection(addresses[0], timeout=20))
+            clients[-1].sendall(b"GET /cut HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, stop.set)
+
+    async def run() -> None:
+        with Bound("127.0.0.1", 0) as bound:
+            await serve(_Cut(), bound, stop, come_and_stop)
+
+    asyncio.run(run())
+    for client in clients:
+        with client:
+            assert b" 500 " not in read_all(client)
+
+
 async def _serve_on(host: str, port: int, app: _Lasting | None = None) -> None:
     stop = asyncio.Event()
     with Bound(host, port) as bound:

@@ -93,6 +93,7 @@ class World:
                 self.server.kill()
             for thread in self._threads:
                 thread.join()
+            self._visitor.disconnect()
 
     def live(self, seed: int) -> None:
         """Let one history happen, then wait until everybody sees what is on the disk.

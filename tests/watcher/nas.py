@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from eventlog import codec
+from eventlog import codec, history
 from eventlog.clock import SystemClock
 from eventlog.connection import open_reader
-from eventlog.events import Event, Removed
+from eventlog.events import AnyEvent, Event, Removed
 from projections.changes import read_page
 from projections.tree import Node, Tree
 from tests.convergence.disk import Picture, differences, picture
 from tests.convergence.table import table_picture
-from tests.serving import wait_until
+from tests.serving import DEADLINE_SECONDS, wait_until
 from tools.compose import System
 from tools.config import Config
 from tools.roots import Root
@@ -83,7 +83,7 @@ class Nas:
         """Return the state of each root."""
         return [observer.status for observer in self.system.observers]
 
-    def wait(self, true: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+    def wait(self, true: Callable[[], bool], what: str, seconds: float = DEADLINE_SECONDS) -> None:
         """Wait until something is true, and say how the roots are when it never is."""
         try:
             wait_until(true, what, seconds)
@@ -151,6 +151,12 @@ class Nas:
             rows = read_page(connection, cursor, PAGE).rows
         assert len({node for _, node, _ in rows}) == len(rows)
         return {node: codec.decode(raw, position) for position, node, raw in rows}
+
+    def events(self, cursor: int) -> list[AnyEvent]:
+        """Return every event after a position, also those that newer ones have replaced."""
+        with contextlib.closing(open_reader(self.config.database)) as connection:
+            upto = history.head(connection)
+            return [record.event for record in history.read(connection, cursor, upto)]
 
     def removals(self, cursor: int) -> dict[int, str]:
         """Return the reason of each removal that a client at a cursor is told of."""

@@ -55,7 +55,7 @@ def test_a_token_opens_all_and_gives_its_name_to_the_log(
     name = str(len(authorization))
     assert store.put(name, Authorization=authorization).status == 200
     assert store.get(name, Authorization=authorization).status == 200
-    authors = {e.author for e in store.nas.feed(head).values() if isinstance(e, Created)}
+    authors = {e.author for e in store.nas.events(head) if isinstance(e, Created)}
     assert "filetracker:alice" in authors
 
 

@@ -22,12 +22,14 @@ from api.status import (
 )
 from eventlog.ballast import Ballast
 from eventlog.clock import Clock
+from eventlog.errors import LogUnavailableError
 from eventlog.events import Content
 from projections.library_store import LibraryStore
 from projections.replay import FOLDS, LIBRARY_FOLDS
 from projections.tree import Tree
 from tools import snapshots
 from tools.config import Config, server_files
+from tools.errors import OperatorError
 from tools.feed_reader import FeedReader
 from tools.full_disk import open_log
 from tools.maintenance import Maintenance
@@ -74,6 +76,7 @@ class System:
 
     Raises:
         LogError: the database cannot be used.
+        OperatorError: the directory of the snapshots cannot.
     """
 
     def __init__(self, config: Config, clock: Clock) -> None:
@@ -81,7 +84,7 @@ class System:
         self.log = open_log(config.database, folds, clock, Ballast(config.database))
         self.library = LibraryStore(self.log)
         self.snapshots = Snapshots(config.database, config.snapshots, clock)
-        self.snapshots.prepare()
+        _prepare(self.snapshots, config)
         self.reader = FeedReader(self.log, self.snapshots.store)
         self._config = config
         self._clock = clock
@@ -395,3 +398,11 @@ def file_size(path: str) -> int:
         return Path(path).stat().st_size
     except FileNotFoundError:
         return 0
+
+
+def _prepare(kept: Snapshots, config: Config) -> None:
+    try:
+        kept.prepare()
+    except LogUnavailableError as error:
+        with config.blaming("snapshots.directory"):
+            raise OperatorError(str(error)) from error

@@ -390,7 +390,11 @@ def _quiet_hours(arguments: argparse.Namespace, written: Document) -> tuple[Span
 def _origins(arguments: argparse.Namespace, written: Document) -> dict[str, str]:
     """Return which values that are only tried later came from a file."""
     file = arguments.config or DEFAULT_FILE
-    keys = {"database_url": written.database_url and not arguments.db, "log_path": written.log_path}
+    keys = {
+        "database_url": written.database_url and not arguments.db,
+        "log_path": written.log_path,
+        "snapshots.directory": written.snapshots.directory,
+    }
     return {key: file for key, is_from_file in keys.items() if is_from_file}
 
 

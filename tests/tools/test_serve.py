@@ -210,6 +210,7 @@ def test_a_faulty_configuration_is_one_line(tmp_path: Path) -> None:
         ),
         ("database_url: {file}", "database_url: {file}: "),
         ("database_url: /proc/log.db", "database_url: /proc"),
+        ("snapshots: {{directory: /proc/x}}", "snapshots.directory: /proc/x: No such file"),
         ("log_path: {file}/log", "log_path: {file}/log: Not a directory; give another file"),
         (
             "watches: {{a: media}}",

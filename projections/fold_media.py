@@ -92,9 +92,9 @@ class MediaFold:
     """Keeps the table of `media.sql`; after the fold of the tree."""
 
     name: str = "media"
-    version: int = 2
+    version: int = 3
     schema: str = resources.files("projections").joinpath("media.sql").read_text()
-    tables: tuple[str, ...] = ("media",)
+    tables: tuple[str, ...] = ("media", "media_counts")
 
     def apply(self, connection: apsw.Connection, records: Sequence[Record]) -> None:
         """Fold records, in order of position."""

@@ -17,6 +17,7 @@ CATALOGS: Final = (
 )
 COUNT_CATALOGS: Final = "select count(*) from media where parent = ? and is_catalog"
 COUNT_FILES: Final = "select count(*) from media where parent = ? and type = ?"
+COUNTED: Final = "select files from media_counts where place = ?"
 TO_DO: Final = (
     "select number from media where disk_hash is not null and fact_hash is not disk_hash"
     " and type in (1, 2, 4) order by number desc limit ?"
@@ -103,6 +104,9 @@ def to_do(connection: apsw.Connection, limit: int) -> list[int]:
 
 def count(connection: apsw.Connection, wanted: Wanted) -> int:
     """Return how many files are wanted."""
+    if wanted.catalogs is None and not wanted.uploader:
+        places = (f"{root}/{kind}" for root in wanted.roots for kind in wanted.types)
+        return sum(row[0] for place in places for row in fetch(connection, COUNTED, (place,)))
     total = 0
     for arms, bindings in _statements(wanted):
         parts = " union all ".join(f"select count(*) as n from media where {arm}" for arm in arms)  # noqa: S608
@@ -152,19 +156,19 @@ def _statements(wanted: Wanted) -> list[tuple[list[str], tuple[object, ...]]]:
 
     A plus keeps SQLite from looking for rows by a column that only sorts some of them out.
     """
-    in_roots = f"+root in ({', '.join('?' * len(wanted.roots))})"
+    extra: tuple[int, ...] = ()
+    first: list[tuple[int, ...]]
     if wanted.catalogs is not None:
-        arm, first, extra = f"parent = ? and type = ? and {in_roots}", wanted.catalogs, wanted.roots
+        in_roots = f"+root in ({', '.join('?' * len(wanted.roots))})"
+        arm, extra = f"parent = ? and type = ? and {in_roots}", wanted.roots
+        first = [(number,) for number in wanted.catalogs]
         if wanted.uploader:
             arm, extra = f"{arm} and +uploader = ?", (*extra, wanted.uploader)
     elif wanted.uploader:
-        arm, first = (
-            f"uploader = ? and uploader > 0 and type = ? and {in_roots}",
-            (wanted.uploader,),
-        )
-        extra = wanted.roots
+        arm = "uploader = ? and uploader > 0 and root = ? and type = ?"
+        first = [(wanted.uploader, root) for root in wanted.roots]
     else:
-        arm, first, extra = "root = ? and type = ?", wanted.roots, ()
-    pairs = [(each, kind, *extra) for each in first for kind in wanted.types]
+        arm, first = "root = ? and type = ?", [(root,) for root in wanted.roots]
+    pairs = [(*each, kind, *extra) for each in first for kind in wanted.types]
     groups = [pairs[at : at + ARMS_MAX] for at in range(0, len(pairs), ARMS_MAX)]
     return [([arm] * len(group), tuple(chain.from_iterable(group))) for group in groups]

@@ -63,17 +63,17 @@ create index media_in_by_duration on media (parent, type, duration, number) wher
 create index media_in_by_pixels on media (parent, type, pixels, number) where type is not null;
 
 -- Files that somebody uploaded, in each order.
-create index media_of_by_number on media (uploader, type, number)
+create index media_of_by_number on media (uploader, root, type, number)
     where uploader > 0 and type is not null;
-create index media_of_by_created on media (uploader, type, created, number)
+create index media_of_by_created on media (uploader, root, type, created, number)
     where uploader > 0 and type is not null;
-create index media_of_by_uploaded on media (uploader, type, uploaded, number)
+create index media_of_by_uploaded on media (uploader, root, type, uploaded, number)
     where uploader > 0 and type is not null;
-create index media_of_by_size on media (uploader, type, size, number)
+create index media_of_by_size on media (uploader, root, type, size, number)
     where uploader > 0 and type is not null;
-create index media_of_by_duration on media (uploader, type, duration, number)
+create index media_of_by_duration on media (uploader, root, type, duration, number)
     where uploader > 0 and type is not null;
-create index media_of_by_pixels on media (uploader, type, pixels, number)
+create index media_of_by_pixels on media (uploader, root, type, pixels, number)
     where uploader > 0 and type is not null;
 
 -- Catalogs in a catalog.
@@ -87,3 +87,32 @@ create index media_to_do on media (number)
 create index media_by_note on media (note) where note is not null;
 create index media_by_facts on media (facts) where facts is not null;
 create index media_by_note_parent on media (note_parent) where note_parent > 0;
+
+-- How many files of each type each root has: counting a million takes 50 ms.
+create table media_counts (
+    -- root and type in one, so that a row has one key
+    place text primary key,
+    files integer not null
+) without rowid;
+
+create trigger media_counts_inserted after insert on media
+when new.root is not null and new.type is not null begin
+    insert into media_counts (place, files) values (new.root || '/' || new.type, 1)
+        on conflict (place) do update set files = files + 1;
+end;
+
+create trigger media_counts_deleted after delete on media
+when old.root is not null and old.type is not null begin
+    update media_counts set files = files - 1 where place = old.root || '/' || old.type;
+    delete from media_counts where place = old.root || '/' || old.type and files = 0;
+end;
+
+create trigger media_counts_updated
+after update of place, is_catalog, disk_type, note_type, root on media
+when old.root is not new.root or old.type is not new.type begin
+    update media_counts set files = files - 1 where place = old.root || '/' || old.type;
+    delete from media_counts where place = old.root || '/' || old.type and files = 0;
+    insert into media_counts (place, files) select new.root || '/' || new.type, 1
+        where new.root is not null and new.type is not null
+        on conflict (place) do update set files = files + 1;
+end;

@@ -12,7 +12,7 @@ from tools.bench import drain
 from tools.bench.bench import Bench, ended, figures
 from tools.bench.describing import limit
 from tools.bench.feeds import CURSOR, NASFEED, Feed
-from tools.bench.life import LOOK_SECONDS, count
+from tools.bench.life import LOOK_SECONDS, count, unhashed
 from tools.bench.process import Child
 from tools.bench.row import Figures, Goal, Row
 from tools.bench.tree import take, walk
@@ -80,9 +80,17 @@ def _unpack(bench: Bench, archive: Path, root: Path) -> _Burst:
         if feed.get(f"{CURSOR}?sync={SYNC_SECONDS}")[0] != OK:
             raise OperatorError(f"not all was seen within {SYNC_SECONDS} s")
         seen = tar.age()
-        feed.child.wait_until(feed.described, LOOK_SECONDS)
+        pages: list[bytes] = []
+
+        def hashed() -> bool:
+            if not feed.described():  # as of half a second ago
+                return False
+            pages[:] = drain.drain(feed.port, NASFEED.page)
+            return not unhashed(pages)
+
+        feed.child.wait_until(hashed, LOOK_SECONDS)
         described = tar.age()
-        told = count(drain.drain(feed.port, NASFEED.page))
+        told = count(pages)
         status = json.loads(feed.get("/api/v1/status")[1])["roots"][0]
     return _Burst(unpacked, seen, described, told, status)
 

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tools.bench import drain, latency, load
 from tools.bench.bench import Bench, Run, ended
@@ -120,10 +120,17 @@ def count(pages: list[bytes]) -> int:
     Raises:
         OperatorError: a file has no hash.
     """
-    changes = [change for page in pages for change in json.loads(page)["changes"]]
-    nodes = [change["node"] for change in changes if not change["removed"]]
+    if bare := unhashed(pages):
+        raise OperatorError(f"{len(bare)} files have no hash, such as {bare[0]}")
+    return len(_changes(pages))
+
+
+def unhashed(pages: list[bytes]) -> list[str]:
+    """Return the names of the files that have no hash."""
+    nodes = [change["node"] for change in _changes(pages) if not change["removed"]]
     bare = [n for n in nodes if n.get("kind", "file") == "file" and not n["hash"]]
-    bare = [node for node in bare if not node["is_directory"]]
-    if bare:
-        raise OperatorError(f"{len(bare)} files have no hash, such as {bare[0]['name']}")
-    return len(changes)
+    return [node["name"] for node in bare if not node["is_directory"]]
+
+
+def _changes(pages: list[bytes]) -> list[dict[str, Any]]:
+    return [change for page in pages for change in json.loads(page)["changes"]]

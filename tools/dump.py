@@ -7,6 +7,7 @@ zone those of this machine, or a length of time until now: 90s, 30m, 2h, 7d, 1w.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,8 +101,13 @@ def run(arguments: argparse.Namespace) -> int:
         shower = Shower(paths.then, history.node_ids(connection))
         show = shower.json_line if arguments.json else shower.table_line
         found = whole.read(connection, archive, wanted.after, wanted.upto, wanted.node)
+        count = 0
         for record in select(found, wanted, paths):
             sys.stdout.write(show(record))
+            count += 1
+    if not count and arguments.path:
+        path = os.fsdecode(arguments.path)
+        print(f"nasfeed: {path}: no such event; is the path absolute and right?", file=sys.stderr)
     return 0
 
 

@@ -242,6 +242,12 @@ def test_an_unknown_node_is_an_error(
     assert message in capsys.readouterr().err
 
 
+def test_a_path_of_which_nothing_is_known_is_told(database: Path, capsys: Capture) -> None:
+    assert cli.main(["dump", "--db", str(database), "--path", "/no/such"]) == 0
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "nasfeed: /no/such: no such event; is the path absolute and right?\n")
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -189,7 +189,9 @@ class SpockFS:
             return
         if known is None:
             await self._put(call, receive)
-            await _send(await self._threads.run(partial(_run, _nothing, call)), send)
+            told = b"x-spock-attr" in fields
+            reply = await self._threads.run(partial(_run, _nothing, call)) if told else DONE
+            await _send(reply, send)
             return
         if method == "SETXATTR":
             call = call._replace(body=await _whole(receive, mount.rules.xattr_limit))

@@ -174,7 +174,9 @@ class Mounts:
         for mount in self._mounts:
             if names[: len(mount.point)] == mount.point:
                 return Place(mount, mount.path(names[len(mount.point) :]))
-        raise Refusal(errno.ENOENT, "nothing is mounted there")
+        points = b", ".join(b"/" + join(mount.point) for mount in self._mounts)
+        text = points.decode("utf-8", "replace")
+        raise Refusal(errno.ENOENT, f"nothing is mounted there; there are: {text}")
 
 
 def parse_point(text: str) -> tuple[bytes, ...]:

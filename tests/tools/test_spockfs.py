@@ -52,7 +52,9 @@ spockfs:
         wait_until(lambda: disk.create("/sub/f").status == 201)
         assert disk.names("/a/sub") == [b"f"]
         assert disk.create("/own/g").status == 201
-        assert disk.ask("GETATTR", "/").status == 404
+        reply = disk.ask("GETATTR", "/")
+        assert reply.status == 404
+        assert b"/own, " in reply.body  # who asks at the wrong place learns where to ask
         assert disk.ask("MKNOD", "/p/null", X_Spock_mode=0o020600, X_Spock_dev=0x103).status == 201
         server.stop()
 

@@ -7,6 +7,7 @@ as pyfuse3 calls them. Errors must leave as its FUSEError.
 import contextlib
 import errno
 import functools
+import logging
 import os
 import secrets
 import stat
@@ -19,6 +20,8 @@ import pyfuse3
 from tools.mounting.nodes import Node, Nodes
 from tools.mounting.pending import Pending
 from tools.mounting.wire import Fields, Pool, Reply
+
+_log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -44,6 +47,12 @@ def handler(method: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
             return await method(*args, **kwargs)
         except OSError as error:
             raise pyfuse3.FUSEError(error.errno or errno.EIO) from error
+        except pyfuse3.FUSEError:
+            raise
+        except Exception as error:
+            # A fault of our own, or of a server, must not end the mount and all work in it.
+            _log.exception("please report this")
+            raise pyfuse3.FUSEError(errno.EIO) from error
 
     return handled
 
@@ -315,6 +324,7 @@ class Operations(pyfuse3.Operations):  # type: ignore[misc]  # the library is op
         await self._pending.flush(fh)
         await self._ask("FSYNC", self.nodes.path(fh))
 
+    @handler
     async def release(self, fh: int) -> None:
         """Forget a handle, and the file, if it was removed meanwhile."""
         with contextlib.suppress(OSError):  # flush has told the program already
@@ -343,6 +353,7 @@ class Operations(pyfuse3.Operations):  # type: ignore[misc]  # the library is op
         self._listed[self._last_handle] = (inode, list(_parse_list(reply.body)))
         return self._last_handle
 
+    @handler
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
         """Tell the kernel what was listed, from where it stopped."""
         inode, entries = self._listed[fh]

@@ -231,6 +231,9 @@ class Trashed(msgspec.Struct, frozen=True, array_like=True):
         deleted_us: when.
         size: bytes of it, and of all that is in it.
         is_directory: whether it has anything in it.
+        notes: paths in it, raw, and numbers of the nodes there of which something was said.
+        restored: path that it was put back to, raw, while what was said has yet to follow; else
+            None: it is in the trash.
     """
 
     root: str
@@ -241,6 +244,8 @@ class Trashed(msgspec.Struct, frozen=True, array_like=True):
     deleted_us: int
     size: int
     is_directory: bool
+    notes: tuple[tuple[bytes, int], ...] = ()
+    restored: bytes | None = None
 
 
 class UserChanged(msgspec.Struct, frozen=True, array_like=True, tag=6):

@@ -105,11 +105,18 @@ class Library:
 
     def trashed(self, number: int) -> Trashed | None:
         """Return something in the trash by number."""
-        return self._one(Trashed, BY_NUMBER, number, Kind.TRASHED)
+        found = self._one(Trashed, BY_NUMBER, number, Kind.TRASHED)
+        return found if found and found.restored is None else None
 
     def trash(self) -> list[tuple[int, Trashed]]:
         """Return all that is in the trash, the oldest first."""
-        return list(self._all(Trashed, ALL, Kind.TRASHED))
+        found = self._all(Trashed, ALL, Kind.TRASHED)
+        return [(number, state) for number, state in found if state.restored is None]
+
+    def restored(self) -> list[tuple[int, Trashed]]:
+        """Return what was put back while what was said of it has yet to follow."""
+        found = self._all(Trashed, ALL, Kind.TRASHED)
+        return [(number, state) for number, state in found if state.restored is not None]
 
     def everything(self) -> list[Found]:
         """Return all live entities, one kind after the other."""

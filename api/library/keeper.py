@@ -7,7 +7,7 @@ from typing import Final
 from api.library import uploads
 from api.library.call import FACE, Service
 from api.library.thumbs import Thumbs
-from api.library.trash import Trash
+from api.library.trash import Trash, settle_restored
 from api.served import RootUnavailableError
 from eventlog.errors import LogError
 from projections import library_users
@@ -59,6 +59,7 @@ class Keeper:
         if library_users.any_over(service.store, service.now_us):
             service.store.change(library_users.expire, FACE)
         uploads.expire(service)
+        settle_restored(service)
         self._thumbs.cache.trim()
         Trash(service).expire(service.settings.trash_days, service.settings.trash_bytes)
 

@@ -59,6 +59,7 @@ class Trash:
         with self._service.store.reading() as view:
             reading = Reading(view, who.user, self._service)
             place, path = reading.path(number)
+            notes = _notes_below(reading, number)
         key = secrets.token_hex(_KEY_BYTES)
         try:
             found = place.beneath.stat(path)
@@ -67,7 +68,8 @@ class Trash:
             raise LibraryError(NOT_FOUND) from error
         now = self._service.now_us
         is_directory = stat.S_ISDIR(found.st_mode)
-        trashed = Trashed(place.name, path, key, number, who.number, now, size, is_directory)
+        told = (place.name, path, key, number, who.number, now, size, is_directory, notes)
+        trashed = Trashed(*told)
         entity = self._service.store.change(lambda change: change.put(trashed), who.author)
         try:
             place.root.perform(lambda: _away(place, path, key), (path,), who.author)
@@ -187,13 +189,54 @@ def _back(place: Place, trashed: Trashed) -> tuple[bytes, list[Touched]]:
 
 
 def _restored(change: Change, entity: int, trashed: Trashed, path: bytes) -> None:
-    """Give the new node what was said of the old one, and end the entity."""
-    change.end(Kind.TRASHED, entity, "restored")
-    number = library_paths.number_at(change.tree, trashed.root, path)
-    said = change.library.note(trashed.node)
-    if number is not None and number != trashed.node and said is not None:
+    """Give the new node what was said of the old one; what is in it follows when it is known."""
+    _follow(change, trashed.root, path, trashed.node)
+    if trashed.notes:
+        change.put(msgspec.structs.replace(trashed, restored=path), entity)
+    else:
+        change.end(Kind.TRASHED, entity, "restored")
+
+
+def _notes_below(reading: Reading, number: int) -> tuple[tuple[bytes, int], ...]:
+    """Return paths in a directory, and nodes, of which something was said."""
+    depth = len(reading.tree.chain(number))
+    below = (n for n in reading.tree.descendants(number) if reading.library.note(n))
+    chains = ((n, reading.tree.chain(n)) for n in below)
+    return tuple((b"/".join(name for _, name in chain[depth:]), n) for n, chain in chains)
+
+
+def _follow(change: Change, root: str, path: bytes, old: int) -> bool:
+    """Have what was said of an old node said of the one at a path; return whether there is one."""
+    number = library_paths.number_at(change.tree, root, path)
+    if number is None:
+        return False
+    said = change.library.note(old)
+    if number != old and said is not None and change.library.note(number) is None:
         change.end(Kind.NOTE, said[0], "moved on")
         change.put(msgspec.structs.replace(said[1], node=number))
+    return True
+
+
+def settle_restored(service: Service) -> None:
+    """Give nodes in what was restored what was said of them before, as they become known."""
+    with service.store.reading() as view:
+        waiting = view.library.restored()
+    for entity, trashed in waiting:
+        service.store.change(lambda change: _settle(change, entity, trashed), FACE)  # noqa: B023 - run at once
+
+
+def _settle(change: Change, entity: int, trashed: Trashed) -> None:
+    top = trashed.restored or b""
+    left = tuple(
+        (path, old)
+        for path, old in trashed.notes
+        if not _follow(change, trashed.root, b"%b/%b" % (top, path), old)
+    )
+    is_there = library_paths.number_at(change.tree, trashed.root, top) is not None
+    if not left or not is_there:
+        change.end(Kind.TRASHED, entity, "restored")
+    elif left != trashed.notes:
+        change.put(msgspec.structs.replace(trashed, notes=left), entity)
 
 
 def _size(beneath: Beneath, path: bytes, found: os.stat_result) -> int:

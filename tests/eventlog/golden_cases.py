@@ -167,5 +167,20 @@ GOLDEN: dict[str, AnyEvent] = {
         "library:terry",
         Trashed("photos", b"2026/\xff.jpg", "00ff", 5, 9, TIME, 123, is_directory=False),
     ),
+    "trash-restored": TrashChanged(
+        "library:terry",
+        Trashed(
+            "photos",
+            b"2026",
+            "00ff",
+            5,
+            9,
+            TIME,
+            123,
+            is_directory=True,
+            notes=((b"\xff/a.jpg", 6), (b"b", 7)),
+            restored=b"2026 (2)",
+        ),
+    ),
     **{f"ended-{kind.name.lower()}": Ended("library:terry", kind, "logged out") for kind in Kind},
 }

@@ -269,7 +269,8 @@ def test_what_is_deleted_lies_in_the_trash_and_comes_back(
 
 
 def test_a_catalog_goes_to_the_trash_whole(home: Family, terry: Person, photos: Path) -> None:
-    put(home, photos / "whole" / "deep" / "a.txt")
+    inner = put(home, photos / "whole" / "deep" / "a.txt")
+    assert terry.post("updateFile", id=inner, memo="deep down").code == 0
     put(home, photos / "whole" / "b.txt")
     number = home.number(photos / "whole")
     assert terry.post("deleteCatalog", ids=str(number)).data == "OK"
@@ -279,6 +280,11 @@ def test_a_catalog_goes_to_the_trash_whole(home: Family, terry: Person, photos: 
     assert (found["isCatalog"], found["size"]) == (True, 2 * len(DATA))
     assert terry.post("restoreTrash", ids=str(found["id"])).data == "OK"
     assert (photos / "whole" / "deep" / "a.txt").exists()
+    home.nas.see(photos)
+    home.look_after()
+    pid = home.number(photos / "whole" / "deep")
+    assert [each["memo"] for each in listed(terry, pids=pid)] == ["deep down"]
+    assert found["id"] not in [each["id"] for each in terry.get("trash").data]
     assert terry.post("deleteCatalog", ids=str(home.root("photos"))).code == -10002
 
 

@@ -118,6 +118,10 @@ class Library:
         found = self._all(Trashed, ALL, Kind.TRASHED)
         return [(number, state) for number, state in found if state.restored is not None]
 
+    def is_live(self, kind: Kind, number: int) -> bool:
+        """Say whether an entity has not ended."""
+        return bool(fetch(self._connection, BY_NUMBER, (number, kind)))
+
     def everything(self) -> list[Found]:
         """Return all live entities, one kind after the other."""
         return [

@@ -81,6 +81,10 @@ class Change:
         position = self._transaction.append([Draft(number, event)])
         return number or position
 
+    def is_live(self, kind: Kind, number: int) -> bool:
+        """Say whether an entity has not ended."""
+        return self.library.is_live(kind, number)
+
     def end(self, kind: Kind, number: int, reason: str) -> None:
         """End an entity for good."""
         self._transaction.append([Draft(number, Ended(self._author, kind, reason))])
@@ -111,6 +115,10 @@ class Media:
     def to_do(self, limit: int) -> list[int]:
         """Return pictures and videos that nobody has looked at since they changed."""
         return media.to_do(self._connection, limit)
+
+    def gone(self, after: int, limit: int) -> list[tuple[int, int, int]]:
+        """Return nodes that are gone and of which something is still said."""
+        return media.gone(self._connection, after, limit)
 
     def count(self, wanted: Wanted) -> int:
         """Return how many files are wanted."""

@@ -22,6 +22,10 @@ TO_DO: Final = (
     "select number from media where disk_hash is not null and fact_hash is not disk_hash"
     " and type in (1, 2, 4) order by number desc limit ?"
 )
+GONE: Final = (
+    "select number, coalesce(note, 0), coalesce(facts, 0) from media"
+    " where place is null and number > ? order by number limit ?"
+)
 ROW: Final = (
     "select number, place, parent, root, is_catalog, type, size, mtime_us, disk_duration,"
     " disk_width, disk_height from media where number = ? and place is not null and root > 0"
@@ -100,6 +104,20 @@ def row(connection: apsw.Connection, number: int) -> Row | None:
 def to_do(connection: apsw.Connection, limit: int) -> list[int]:
     """Return pictures and videos that nobody has looked at since they changed, newest first."""
     return [row[0] for row in fetch(connection, TO_DO, (limit,))]
+
+
+def gone(connection: apsw.Connection, after: int, limit: int) -> list[tuple[int, int, int]]:
+    """Return nodes that are gone and of which something is still said, in order.
+
+    Args:
+        connection: a reader's.
+        after: only numbers above it.
+        limit: at most so many.
+
+    Returns:
+        Number, and the numbers of what people and the file itself say; 0 for nothing.
+    """
+    return [(row[0], row[1], row[2]) for row in fetch(connection, GONE, (after, limit))]
 
 
 def count(connection: apsw.Connection, wanted: Wanted) -> int:

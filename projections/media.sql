@@ -83,6 +83,9 @@ create index media_catalogs on media (parent, number) where is_catalog and paren
 create index media_to_do on media (number)
     where disk_hash is not null and fact_hash is not disk_hash and type in (1, 2, 4);
 
+-- What is still said of nodes that are gone.
+create index media_gone on media (number) where place is null;
+
 -- What the fold has to find again.
 create index media_by_note on media (note) where note is not null;
 create index media_by_facts on media (facts) where facts is not null;

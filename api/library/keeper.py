@@ -5,6 +5,7 @@ import threading
 from typing import Final
 
 from api.library import uploads
+from api.library.burial import bury
 from api.library.call import FACE, Service
 from api.library.thumbs import Thumbs
 from api.library.trash import Trash, settle_restored
@@ -60,6 +61,7 @@ class Keeper:
             service.store.change(library_users.expire, FACE)
         uploads.expire(service)
         settle_restored(service)
+        bury(service)
         self._thumbs.cache.trim()
         Trash(service).expire(service.settings.trash_days, service.settings.trash_bytes)
 

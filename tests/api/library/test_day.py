@@ -307,6 +307,21 @@ def test_another_users_things_are_not_there(
     assert terry.post("updateFile", id=music, memo="x").code == -10002
 
 
+def test_what_is_said_of_a_file_goes_with_it_but_stays_while_it_is_in_the_trash(
+    home: Family, terry: Person, photos: Path
+) -> None:
+    gone, trashed = (put(home, photos / f"{name}.txt") for name in ("buried", "kept"))
+    for number in (gone, trashed):
+        assert terry.post("updateFile", id=number, memo="m").code == 0
+    terry.post("deleteFiles", ids=str(trashed))
+    (photos / "buried.txt").unlink()
+    home.nas.see(photos)
+    home.look_after()
+    with home.store.reading() as view:
+        assert view.library.note(gone) is None
+        assert view.library.note(trashed) is not None
+
+
 def test_a_file_that_goes_from_the_disk_goes_from_the_library(
     home: Family, terry: Person, photos: Path
 ) -> None:

@@ -8,7 +8,7 @@ import msgspec
 
 from api.library.accounts import changed_help
 from api.library.call import Call, Place, Reading, Reply
-from api.library.names import safe_name, unique
+from api.library.names import free_name
 from api.library.notes import changed_note
 from api.library.parameters import MEMO_MAX, NAME_MAX
 from api.library.shown import NO_PARENT, catalog_info
@@ -127,7 +127,8 @@ def make_directory(place: Place, above: bytes, name: str, author: str) -> bytes:
         nonlocal made
         with place.beneath.pinned(), place.beneath.directory(above) as fd:
             taken = {os.fsencode(each) for each in os.listdir(fd)}  # noqa: PTH208 - of a descriptor
-            made = _join(above, unique(safe_name(name, "catalog"), taken.__contains__))
+            hides = lambda each: place.root.hides(_join(above, each))  # noqa: E731 - of this place
+            made = _join(above, free_name(name, "catalog", taken, hides))
             place.beneath.make_directories(made)
         return [(made, "changed")]
 

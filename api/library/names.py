@@ -3,7 +3,7 @@
 import itertools
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Final
 
 from api.beneath.paths import NAME_MAX
@@ -33,6 +33,21 @@ def safe_name(name: str, fallback: str) -> bytes:
     stem, ending = _split(raw)
     room = NAME_MAX - _ROOM - len(ending)
     return stem[:room].decode("utf-8", "ignore").encode() + ending
+
+
+def free_name(
+    name: str, fallback: str, taken: Container[bytes], is_hidden: Callable[[bytes], bool]
+) -> bytes:
+    """Return a name for something new that is safe, free, and shown in the feed.
+
+    Args:
+        name: as somebody gave it.
+        fallback: taken when that can be no name, or one that is left out of the feed.
+        taken: names that are there.
+        is_hidden: says of a name whether it is left out.
+    """
+    found = safe_name(name, fallback)
+    return unique(fallback.encode() if is_hidden(found) else found, taken.__contains__)
 
 
 def unique(name: bytes, is_taken: Callable[[bytes], bool]) -> bytes:

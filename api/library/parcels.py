@@ -17,7 +17,7 @@ from api.beneath.paths import NAME_MAX
 from api.beneath.root import adopt
 from api.beneath.staging import OWN
 from api.library.call import Place
-from api.library.names import safe_name, unique
+from api.library.names import free_name
 from api.library.wire import BAD_PARAMETER, LibraryError
 from api.served import RootUnavailableError, Touched
 from eventlog.library import Part
@@ -134,7 +134,8 @@ def settle(
     """
     with place.beneath.pinned(), _directory(place) as own, place.beneath.directory(above) as fd:
         taken = {os.fsencode(each) for each in os.listdir(fd)}  # noqa: PTH208 - of a descriptor
-        free = unique(safe_name(name, "file"), taken.__contains__)
+        hides = lambda each: place.root.hides(b"%b/%b" % (above, each) if above else each)  # noqa: E731 - of this place
+        free = free_name(name, "file", taken, hides)
         origin = _name(key, Part.ORIGIN)
         file = os.open(origin, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=own)
         try:

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from eventlog.check import check
 from eventlog.library import Right
+from projections.replay import compare
 from tests.api.library.family import Family, Person, family
 
 DATA = bytes(range(256)) * 40
@@ -18,6 +20,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Family]:
         home.add("Terry", Right("photos", write=True), Right("music", write=False))
         home.add("Anna", Right("music", write=True))
         yield home
+        home.look_after()
+        with home.nas.system.reader.connection() as connection:
+            assert compare(connection).differences == [], "a replay gives another library"
+            assert list(check(connection)) == []
 
 
 @pytest.fixture
@@ -115,6 +121,14 @@ def test_catalogs_are_made_renamed_and_shown_elsewhere(
     assert (new["name"], new["parentId"]) == ("Autumn", again["id"])
     assert (photos / "Summer").is_dir()  # only the library knows
     assert [each["id"] for each in terry.get("catalogs", pids=again["id"]).data] == [made["id"]]
+
+
+def test_a_catalog_with_a_name_that_the_feed_leaves_out_has_another_on_the_disk(
+    home: Family, terry: Person, photos: Path
+) -> None:
+    made = terry.post("createCatalog", parentId=home.root("photos"), name="x.__tmp__").data
+    assert made["name"] == "x.__tmp__"
+    assert (photos / "catalog").is_dir()
 
 
 def test_catalogs_refuse_what_cannot_be(home: Family, terry: Person) -> None:

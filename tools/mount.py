@@ -12,6 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final, cast
 
+import uvloop
+
 from tools.errors import OperatorError
 from tools.mounting.following import Follower, Kernel
 from tools.mounting.wire import Pool, Server, parse_url
@@ -51,7 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
     if not Path(arguments.directory).is_dir():
         raise OperatorError(f"{arguments.directory}: no such directory; make it first")
     fuse = _library()
-    asyncio.run(_mount(fuse, server, arguments))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_mount(fuse, server, arguments))
     return 0
 
 

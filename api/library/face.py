@@ -32,7 +32,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from api.answers import Answer
-from api.asgi import Headers, Receive, Scope, Send
+from api.asgi import Headers, Message, Receive, Scope, Send
 from api.bodies import CutError, bodies
 from api.files.conditions import check_read
 from api.files.ranges import Range
@@ -52,6 +52,7 @@ from api.library.tus import Tus
 from api.library.uploading import Uploading
 from api.library.wire import (
     BAD_PARAMETER,
+    DATABASE,
     NOT_FOUND,
     NOT_LOGGED_IN,
     LibraryError,
@@ -134,6 +135,23 @@ class LibraryFace:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
+        has_begun = False
+
+        async def begin(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            await self._serve(scope, receive, begin)
+        except CutError:
+            return  # nobody listens, or what was begun cannot be ended: the server closes
+        except Exception as error:  # noqa: BLE001 - logged, and the client is told
+            _log.error("%s %r failed", scope["method"], scope["raw_path"], exc_info=error)
+            if not has_begun:
+                await _send(wire.failure(DATABASE), send, 500)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             if tus.concerns(scope["raw_path"]):
                 await self._tus(scope, receive, send)
@@ -144,8 +162,6 @@ class LibraryFace:
         except Refusal as refusal:
             fields = (*refusal.fields, ("x-content-type-options", "nosniff"))
             await _send(wire.failure(BAD_PARAMETER), send, refusal.status, fields)
-        except CutError:
-            return  # nobody listens, or what was begun cannot be ended: the server closes
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         name, route = _route(scope)

@@ -116,6 +116,17 @@ class Uploading:
         return {"fileInfo": info, "check": form.digests or None}
 
 
+def _parser(media: str) -> PushMultipartParser | None:
+    """Return what reads a form of a type; None when it is of another, and may only be empty."""
+    try:
+        kind, options = parse_options_header(media)
+        if kind == "multipart/form-data" and options.get("boundary"):
+            return PushMultipartParser(options["boundary"], max_segment_count=_SEGMENTS_MAX)
+    except ValueError as error:
+        raise LibraryError(BAD_PARAMETER) from error
+    return None
+
+
 class Form:
     """A form as it comes in. The field names do not matter, the file names say which part it is.
 
@@ -142,12 +153,7 @@ class Form:
             part: parameters.optional_integer(name) or 0 for part, name in _OFFSETS.items()
         }
         self._digest = parameters.optional_text("cm", 10) or ""
-        kind, options = parse_options_header(media)
-        self._parser = (
-            PushMultipartParser(options.get("boundary", ""), max_segment_count=_SEGMENTS_MAX)
-            if kind == "multipart/form-data" and options.get("boundary")
-            else None
-        )
+        self._parser = _parser(media)
         self._part: Part | None = None
         self._parcel: Parcel | None = None
         if self._digest not in ("", *_DIGESTS):

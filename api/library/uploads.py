@@ -95,7 +95,7 @@ def begin(service: Service, who: Who, catalog: int, size: int, note: Note) -> in
 
     def job(change: Change) -> int:
         said = msgspec.structs.replace(note, uploader=who.number)
-        key, now = secrets.token_hex(_KEY_BYTES), change.now_us
+        key, now = secrets.token_hex(_KEY_BYTES), service.now_us
         name, until = note.name or "file", now + round(service.settings.upload_seconds * SECOND_US)
         return change.put(Upload(who.number, catalog, key, name, size, (0, 0, 0), said, until, now))
 
@@ -147,7 +147,7 @@ def advance(service: Service, who: Who, sending: Sending, parts: set[Part]) -> N
         upload = change.library.upload(sending.number)
         if upload is None:
             raise LibraryError(NOT_FOUND)
-        until = change.now_us + round(service.settings.upload_seconds * SECOND_US)
+        until = service.now_us + round(service.settings.upload_seconds * SECOND_US)
         note = _with_thumbnails(upload.note, parts)
         kept = upload.sizes[:1] if sending.is_done else now[:1]
         upload = msgspec.structs.replace(

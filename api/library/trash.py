@@ -132,8 +132,10 @@ class Trash:
         kept: dict[str, int] = {}
         count = 0
         for entity, trashed in reversed(everything):
-            kept[trashed.root] = kept.get(trashed.root, 0) + trashed.size
-            is_too_much = bytes_max is not None and kept[trashed.root] > bytes_max
+            total = kept.get(trashed.root, 0) + trashed.size
+            is_too_much = bytes_max is not None and total > bytes_max
+            if not is_too_much:
+                kept[trashed.root] = total
             if trashed.deleted_us < before_us or is_too_much:
                 with contextlib.suppress(OSError, LibraryError, RootUnavailableError):
                     self.remove(entity, trashed)

@@ -21,6 +21,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Family]:
         home.add("Anna", Right("music", write=True))
         yield home
         home.look_after()
+        home.nas.see()  # the table is what is on the disk, whoever changed what
         with home.nas.system.reader.connection() as connection:
             assert compare(connection).differences == [], "a replay gives another library"
             assert list(check(connection)) == []

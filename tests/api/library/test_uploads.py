@@ -23,6 +23,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Family]:
         home.add("Terry", Right("photos", write=True))
         home.add("Anna", Right("photos", write=True))
         yield home
+        home.nas.see()
 
 
 @pytest.fixture

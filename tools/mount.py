@@ -10,9 +10,7 @@ import importlib
 import signal
 from pathlib import Path
 from types import ModuleType
-from typing import Final, cast
-
-import uvloop
+from typing import Any, Final, cast
 
 from tools.errors import OperatorError
 from tools.mounting.following import Follower, Kernel
@@ -53,8 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     if not Path(arguments.directory).is_dir():
         raise OperatorError(f"{arguments.directory}: no such directory; make it first")
     fuse = _library()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_mount(fuse, server, arguments))
+    # Not uvloop: there pyfuse3's readers are called once more after they were removed.
+    asyncio.run(_mount(fuse, server, arguments))
     return 0
 
 
@@ -80,6 +78,7 @@ async def _mount(fuse: ModuleType, server: Server, arguments: argparse.Namespace
     except (OSError, RuntimeError) as error:
         raise OperatorError(f"{arguments.url} on {arguments.directory}: {error}") from error
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_complain)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, fuse.terminate)
     print(f"mounted on {arguments.directory}", flush=True)
@@ -94,6 +93,16 @@ async def _mount(fuse: ModuleType, server: Server, arguments: argparse.Namespace
         following.cancel()
         fuse.close(unmount=True)
         pool.close()
+
+
+def _complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Report what went wrong, but for one fault of pyfuse3 3.5.
+
+    When it ends, a last request may come for a reader that it has cancelled already. It sets the
+    result all the same, which does nothing but raise this.
+    """
+    if not isinstance(context.get("exception"), asyncio.InvalidStateError):
+        loop.default_exception_handler(context)
 
 
 def _options(fuse: ModuleType, arguments: argparse.Namespace) -> set[str]:

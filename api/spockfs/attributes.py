@@ -158,9 +158,9 @@ def utimens(call: Call) -> Reply:
 
 def _time(call: Call, name: bytes) -> int | None:
     """Return a time in nanoseconds since 1970."""
-    if b"x-spock-" + name not in call.fields:
+    seconds = call.fields.seconds(b"x-spock-" + name)
+    if seconds is None:
         return None
-    seconds = call.fields.number(b"x-spock-" + name)
     rest = call.fields.number(b"x-spock-" + name + b"-ns", 0)
     if rest >= SECOND_NS:
         raise Refusal(errno.EINVAL, "a second has fewer nanoseconds")

@@ -15,6 +15,7 @@ LEAVE: Final = 2**32 - 1
 """In place of an owner or group: as it is; see chown(2)."""
 
 _NUMBER: Final = re.compile(rb"[0-9]{1,20}")
+_SECONDS: Final = re.compile(rb"-?[0-9]{1,12}")
 _RANGE: Final = re.compile(rb"bytes=([0-9]*)-([0-9]*)")
 _CONTENT_RANGE: Final = re.compile(rb"bytes[ =]([0-9]{1,20})-([0-9]{1,20})(?:/(?:[0-9]+|\*))?")
 
@@ -66,6 +67,19 @@ class Fields(dict[bytes, bytes]):
         if value > FILE_BYTES_MAX:
             raise Refusal(errno.EINVAL, f"{name.decode()} is too large", 416)
         return value
+
+    def seconds(self, name: bytes) -> int | None:
+        """Return a time in seconds since 1970, also before that; None when it is not given.
+
+        Raises:
+            Refusal: it is none.
+        """
+        text = self.get(name)
+        if text is None:
+            return None
+        if not _SECONDS.fullmatch(text):
+            raise Refusal(errno.EINVAL, f"{name.decode()} is no time in seconds")
+        return int(text)
 
     def target(self) -> bytes:
         """Return X-Spock-target as it is, or decoded when the client could not send it so.

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -42,12 +43,19 @@ def mounted(base: Path, *words: str) -> Iterator[Mounted]:
     disk.mkdir()
     path.mkdir()
     serve = (str(disk), "--port", "0", "--db", str(base / "state/log.db"))
-    with running(*serve, "--spockfs", "--spockfs-port", "0") as server:
-        port = spock_port(server)
+    port = _free_port()  # the same one when it is started again
+    with running(*serve, "--spockfs", "--spockfs-port", str(port)) as server:
+        assert spock_port(server) == port
         wait_until(lambda: "disk" in server.names())
         with _client(f"http://127.0.0.1:{port}", path, *words):
             yield Mounted(path, disk, server, port)
         server.stop()
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 @contextlib.contextmanager
@@ -60,7 +68,7 @@ def _client(url: str, path: Path, *words: str) -> Iterator[None]:
         yield
         process.terminate()
         _, said = process.communicate(timeout=DEADLINE_SECONDS)
-        assert (process.returncode, said) == (0, "")
+        assert (process.returncode, said) == (0, ""), (process.returncode, said)
     finally:
         if process.poll() is None:
             process.kill()

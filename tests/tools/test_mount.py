@@ -283,6 +283,42 @@ def test_a_database_works_in_it(place: Path) -> None:
     connection.close()
 
 
+def test_a_mount_can_be_for_reading_only(tmp_path: Path) -> None:
+    with mounted(tmp_path, "--read-only") as mount:
+        (mount.disk / "f").write_text("data")
+        assert (mount.path / "f").read_text() == "data"
+        with pytest.raises(OSError, match="Read-only") as failed:
+            (mount.path / "f").write_text("x")
+        assert failed.value.errno == errno.EROFS
+
+
+def test_a_time_before_1970_is_kept(place: Path) -> None:
+    (place / "f").touch()
+    os.utime(place / "f", ns=(-1_500_000_000, -2_500_000_001))
+    assert (place / "f").stat().st_mtime_ns == -2_500_000_001
+
+
+def test_a_server_that_comes_back_is_found_again(tmp_path: Path) -> None:
+    with mounted(tmp_path, "--cache", "0") as mount:
+        (mount.path / "f").write_text("data")
+        mount.server.kill()
+        with pytest.raises(OSError, match="Input/output") as failed:
+            (mount.path / "g").write_text("x")
+        assert failed.value.errno == errno.EIO
+        mount.server.start()
+        wait_until(lambda: _writes(mount.path / "g"), "it is there again")
+        (mount.disk / "f").write_text("theirs")
+        wait_until(lambda: (mount.path / "f").read_text() == "theirs", "changes are told again")
+
+
+def _writes(path: Path) -> bool:
+    try:
+        path.write_text("data")
+    except OSError:
+        return False
+    return True
+
+
 def test_what_cannot_be_mounted_is_said_in_one_line(tmp_path: Path) -> None:
     for url, path in (
         ("ftp://x", "."),

@@ -358,6 +358,10 @@ def test_utimens_sets_times_of_files_directories_and_links(disk: Spocked) -> Non
     assert reply.status == 200
     assert disk.at("f").stat().st_mtime_ns == 3 * 10**9 + 5
     assert disk.at("f").stat().st_atime == 1
+    assert disk.ask("UTIMENS", "/f", X_Spock_mtime=-5, X_Spock_mtime_ns=1).status == 200
+    assert disk.at("f").stat().st_mtime_ns == -5 * 10**9 + 1
+    reply = disk.ask("GETATTR", "/f", X_Spock_ns=1)
+    assert (reply.number("mtime"), reply.number("mtime-ns")) == (-5, 1)
     assert disk.ask("UTIMENS", "/f").error == (400, "EINVAL")
     assert disk.ask("UTIMENS", "/f", X_Spock_atime="x", X_Spock_mtime=1).error == (400, "EINVAL")
     assert disk.ask("UTIMENS", "/none", X_Spock_atime=1, X_Spock_mtime=2).status == 404

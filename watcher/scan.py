@@ -228,6 +228,9 @@ class Scan:
 
     def _entries(self, fd: int) -> Iterator[_Entry]:
         hides = self._tools.looker.hides
+        # btrfs lists no more than there was when a directory was opened, or rewound: without this,
+        # nothing that came before it was watched (btrfs_dir_llseek of Linux, since 6.5).
+        os.lseek(fd, 0, os.SEEK_SET)
         with os.scandir(fd) as found:
             for entry in found:
                 text = entry.name

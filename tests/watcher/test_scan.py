@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from eventlog.events import Content
+from tests.watcher.mounting import image, mounted, privileged
 from tests.watcher.rig import followed
 from watcher import scan
 from watcher.backend import Hints, Sign
@@ -70,6 +71,22 @@ def test_a_directory_too_large_to_hold_is_compared_both_ways(
         (rig.path / "new").touch()
         rig.scan()
         assert rig.names() == {path.name for path in rig.path.iterdir()}
+
+
+@privileged
+@pytest.mark.parametrize("maker", ["ext4", "xfs", "btrfs"])
+def test_a_directory_that_is_kept_open_is_listed_as_it_is_now(tmp_path: Path, maker: str) -> None:
+    """btrfs lists what was there when it was opened, or rewound."""
+    point = tmp_path / "point"
+    point.mkdir()
+    with (
+        mounted("-o", "loop", image(tmp_path / "disk", maker, "-q", megabytes=320), point=point),
+        followed(point) as rig,
+    ):
+        for name in ("one", "two"):
+            (rig.path / name).touch()
+            rig.scan()
+        assert {"one", "two"} <= rig.names()
 
 
 def test_without_watches_the_scan_goes_on_and_says_so_once(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ soak: $(VENV)/.installed-dev ## thousands of random histories: make soak [ARGS="
 lock: ## renew the locked versions and hashes; needs uv
 	$(LOCK) --group build -o .requirements.lock pyproject.toml
 	$(LOCK) --group build --group dev -c .requirements.lock -o .requirements-dev.lock pyproject.toml
+	$(LOCK) --group build --extra mount -c .requirements.lock -o .requirements-mount.lock pyproject.toml
 
 clean: ## remove everything that make made
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -71,8 +72,12 @@ $(VENV)/.installed: .requirements.lock pyproject.toml | $(BIN)/python
 	$(PIP) --no-deps --no-build-isolation --no-index --editable .
 	@touch $@
 
-$(VENV)/.installed-dev: .requirements-dev.lock .requirements-filetracker.lock $(VENV)/.installed
+$(VENV)/.installed-dev: .requirements-dev.lock .requirements-filetracker.lock \
+  .requirements-mount.lock $(VENV)/.installed
 	$(PIP) --require-hashes -r .requirements-dev.lock
 	$(PIP) --require-hashes --no-deps --no-build-isolation --upgrade \
 	  --target $(VENV)/filetracker-client -r .requirements-filetracker.lock
+	@pkg-config --exists fuse3 && \
+	  $(PIP) --require-hashes --no-build-isolation -r .requirements-mount.lock || echo \
+	  'pyfuse3 needs libfuse3-dev, pkg-config and a compiler: without it tests of mounts are skipped'
 	@touch $@

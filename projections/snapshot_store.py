@@ -40,11 +40,14 @@ class Line(NamedTuple):
     def has(self, header: Header) -> bool:
         """Return whether a snapshot shows this log at some time.
 
-        It may be of an earlier epoch: up to the restore that ended it the history is the same.
+        It may be of an earlier epoch: up to the restore that ended it the history is the same. But
+        not when a squash came before it that the log does not know of, because it was restored
+        from before that: then the snapshot lacks tombstones that the log has.
         """
         return (
             header.id_prefix == self.id_prefix
             and header.position <= self.head
+            and int(header.meta.get("floor", "0")) <= self.floor
             and not is_lost(header.position, self.gaps)
         )
 

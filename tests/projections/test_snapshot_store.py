@@ -9,10 +9,10 @@ import pytest
 
 from eventlog.errors import LogUnavailableError
 from eventlog.events import Created, Record
-from projections.snapshot_store import DAY_US, Listed, Retention, SnapshotStore, line
+from projections.snapshot_store import DAY_US, Line, Listed, Retention, SnapshotStore, line
 from tests.eventlog.helpers import file_state
 from tests.projections.memory import store
-from tests.projections.snapshots import NOW_US, log_of
+from tests.projections.snapshots import NOW_US, PREFIX, log_of, snapshot_of
 
 
 def append(connection: apsw.Connection) -> None:
@@ -168,3 +168,12 @@ def test_only_one_is_written_at_a_time(kept: SnapshotStore, connection: apsw.Con
     assert kept.take(connection, NOW_US, Meanwhile())[1]
     assert "another nasfeed is writing this" in str(problems[0])
     assert positions(kept) == [1]
+
+
+def test_one_from_after_a_squash_that_a_restore_undid_does_not_fit(tmp_path: Path) -> None:
+    connection = log_of([])
+    connection.execute("update meta set value = '5' where key = 'floor'")
+    with snapshot_of(connection, tmp_path / "a") as file:
+        fits = Line(PREFIX, 9, 5, ())
+        assert fits.has(file.header)
+        assert not fits._replace(floor=0).has(file.header)

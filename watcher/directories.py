@@ -129,8 +129,8 @@ class Directories:
 
     def is_foreign(self, number: int) -> bool:
         """Say whether a directory is known to be below another root."""
-        chain = self._tree.ancestors(number)
-        return bool(chain) and chain[0] != self._root
+        chain = self._tree.chain(number)  # empty for what hangs in a circle for a moment
+        return bool(chain) and chain[0][0] != self._root
 
     def were_opened(self) -> bool:
         """Say whether any were opened, and kept, since this was last asked."""

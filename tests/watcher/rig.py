@@ -109,7 +109,11 @@ class Rig:
         """Have the content of a file described."""
         node = self.node(path)
         state = msgspec.structs.replace(node.state, content=Content.DONE, hash=bytes(16))
-        self._log.append([Draft(node.number, Described("", state))])
+        self.append([Draft(node.number, Described("", state))])
+
+    def append(self, drafts: list[Draft]) -> None:
+        """Append events as someone else would."""
+        self._log.append(drafts)
 
     def hint(self, path: str, sign: Sign) -> None:
         """Have the backend tell of a path below the root, whose directory must be known."""

@@ -7,8 +7,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from eventlog.events import Moved
+from eventlog.log import Draft
 from tests.watcher.rig import Rig, followed, rigs
 from watcher.backend import Sign
 from watcher.directories import OPEN_MAX, Directories
@@ -74,6 +77,17 @@ def test_directories_of_other_roots_are_known_as_such(tmp_path: Path) -> None:
         assert one.tools.directories.is_foreign(number)
         assert opened(one, number) is None
         assert not two.tools.directories.is_foreign(number)
+
+
+def test_what_hangs_in_a_circle_for_a_moment_is_not_below_another_root(rig: Rig) -> None:
+    """Else nobody would look for it any more: its moves were seen at different times."""
+    (rig.path / "a" / "b").mkdir(parents=True)
+    rig.scan()
+    above, below = rig.node("a"), rig.node("a/b")
+    state = msgspec.structs.replace(above.state, parent=below.number)
+    rig.append([Draft(above.number, Moved("", state, rig.number, b"a"))])
+    assert not rig.tools.directories.is_foreign(below.number)
+    assert not rig.tools.directories.is_foreign(above.number)
 
 
 def test_only_some_stay_open(rig: Rig) -> None:

@@ -102,8 +102,8 @@ def test_it_is_told_and_can_be_confirmed(tmp_path: Path) -> None:
         nas.see()
         with nas.away():
             shutil.rmtree(nas.roots["root"] / "many")
+        nas.wait(lambda: nas.statuses()[0].withheld == FILES + 1, "what is missing is withheld")
         [status] = nas.statuses()
-        assert status.withheld == FILES + 1
         assert status.warning.endswith("or you run: nasfeed confirm-removal root")
         assert_withheld(nas, FILES + 1)
         nas.system.observers[0].accept()

@@ -1,13 +1,12 @@
 """The filesystem over HTTP as a part of `nasfeed serve`."""
 
+import subprocess
+import sys
 from pathlib import Path
-
-import pytest
 
 from tests.api.spockfs.client import Client, basic
 from tests.serving import running, wait_until
 from tests.tools.mounted import spock_port
-from tools.cli import main
 
 
 def test_one_option_serves_the_directory(tmp_path: Path) -> None:
@@ -59,21 +58,16 @@ spockfs:
         server.stop()
 
 
-def refusal(tmp_path: Path, section: str, capsys: pytest.CaptureFixture[str]) -> str:
+def test_no_server_is_open_to_the_network_by_mistake(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     file = tmp_path / "server.yaml"
     head = f"port: 0\nhost: 127.0.0.1\ndatabase_url: {tmp_path}/log.db\n"
-    file.write_text(f"{head}watches: {{a: {tmp_path}/a}}\nspockfs: {section}\n")
-    assert main(["serve", "--config", str(file)]) == 1
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    return said
-
-
-def test_no_server_is_open_to_the_network_by_mistake(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    said = refusal(tmp_path, "{host: 0.0.0.0, port: 0}", capsys)
-    assert "spockfs.users" in said
-    assert "spockfs.insecure" in said
+    section = "spockfs: {host: 0.0.0.0, port: 0}"
+    file.write_text(f"{head}watches: {{a: {tmp_path}/a}}\n{section}\n")
+    words = [sys.executable, "-m", "tools", "serve", "--config", str(file)]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.count("\n") == 1
+    assert "spockfs.users" in ended.stderr
+    assert "spockfs.insecure" in ended.stderr
     assert not (tmp_path / "log.db").exists()

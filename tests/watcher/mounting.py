@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pytest
 
-_NOT_HERE = ("permission denied", "Operation not permitted", "unknown filesystem type")
+_NOT_HERE = (
+    "permission denied",
+    "Operation not permitted",
+    "unknown filesystem type",
+    "cannot find an unused loop device",
+)
 
 _ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
 
@@ -38,6 +43,22 @@ def mounted(*arguments: str | Path, point: Path) -> Iterator[Path]:
         yield point
     finally:
         subprocess.run(["umount", "--lazy", point], capture_output=True, check=False)
+
+
+@contextmanager
+def attached(disk: Path) -> Iterator[str]:
+    """Make a block device of a file; it may have several."""
+    done = subprocess.run(
+        ["losetup", "--find", "--show", disk], capture_output=True, text=True, check=False
+    )
+    if done.returncode and any(words in done.stderr for words in _NOT_HERE):
+        pytest.skip(f"not to be had here: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
+    device = done.stdout.strip()
+    try:
+        yield device
+    finally:
+        subprocess.run(["losetup", "--detach", device], capture_output=True, check=False)
 
 
 def image(path: Path, maker: str, *options: str, megabytes: int = 16) -> Path:

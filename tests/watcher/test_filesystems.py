@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.watcher.mounting import image, mounted, privileged, run
+from tests.watcher.mounting import attached, image, mounted, privileged, run
 from watcher.filesystems import Filesystems, _canonical
 from watcher.mounts import Mount, MountTable
 
@@ -178,18 +178,18 @@ def test_fat_is_not_trusted(filesystems: Filesystems, tmp_path: Path, maker: str
 @privileged
 def test_xfs_is_named_by_its_uuid_and_not_by_its_device(tmp_path: Path) -> None:
     disk = image(tmp_path / "disk", "xfs", "-q", megabytes=320)
-    other = image(tmp_path / "other", "xfs", "-q", megabytes=320)
-    point, elsewhere = tmp_path / "point", tmp_path / "elsewhere"
+    point = tmp_path / "point"
     point.mkdir()
-    elsewhere.mkdir()
-    with mounted("-o", "loop", disk, point=point):
-        first = fresh(point), point.stat().st_dev
-        (point / "file").touch()
-        assert fresh(point / "file") == first[0]
-        subprocess.run(["umount", point], check=True)
-    with mounted("-o", "loop", other, point=elsewhere), mounted("-o", "loop", disk, point=point):
-        assert point.stat().st_dev != first[1]
-        assert fresh(point) == first[0] != 0
+    found = []
+    with attached(disk) as one, attached(disk) as other:
+        for device in (one, other):
+            with mounted(device, point=point):
+                found.append((fresh(point), point.stat().st_dev))
+                (point / "file").touch()
+                assert fresh(point / "file") == found[-1][0] != 0
+                subprocess.run(["umount", point], check=True)
+    assert found[0][0] == found[1][0]
+    assert found[0][1] != found[1][1]
 
 
 @privileged

@@ -67,10 +67,11 @@ def test_what_is_put_is_an_ordinary_file_with_the_modes_of_its_directory(store: 
 
 def test_what_is_put_is_in_the_log_with_its_author_when_the_answer_comes(store: Tracked) -> None:
     head = store.nas.head
-    store.put("d/a", b"data")
+    # No test before this one had such a directory, whose removal might still be on the way.
+    store.put("authored/a", b"data")
     made = [event for event in store.nas.events(head) if isinstance(event, Created)]
     assert {(e.author, e.state.name) for e in made} >= {
-        ("filetracker", b"d"),
+        ("filetracker", b"authored"),
         ("filetracker", b"a"),
     }
 

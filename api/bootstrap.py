@@ -10,6 +10,7 @@ when the client takes too little for too long.
 """
 
 import asyncio
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -22,6 +23,7 @@ from api.ports import FeedLog
 from api.sending import send_answer
 from api.sleepers import until_left
 from api.wire import SnapshotBegin, SnapshotEnd
+from eventlog.errors import LogError
 from projections.bootstrap import Bootstrap
 from projections.filter import Filter
 
@@ -31,6 +33,8 @@ TOGETHER_MAX: Final = 4
 """Snapshots that are sent at the same time; each takes the time of a drain."""
 
 RETRY_SECONDS: Final = "10"
+
+_log = logging.getLogger(__name__)
 
 
 class Snapshots:
@@ -104,9 +108,13 @@ class SnapshotStream:
         await send(_part(to_lines([SnapshotBegin(log.log_id, walk.position, since)])))
         loop = asyncio.get_running_loop()
         while not (walk.is_done or left.done()):
-            read, lines = await loop.run_in_executor(
-                self._snapshots.threads, self._snapshots.page, walk
-            )
+            try:
+                read, lines = await loop.run_in_executor(
+                    self._snapshots.threads, self._snapshots.page, walk
+                )
+            except LogError as error:
+                _log.error("an answer of /snapshot is cut off: %s", error)
+                return  # which breaks the connection, as an unfinished answer must
             count += read
             if lines:
                 await send(_part(lines))

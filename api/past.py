@@ -13,7 +13,7 @@ from api.past_query import At, Parameters, QueryError
 from api.ports import FeedLog
 from api.wire import Cursor
 from eventlog.events import SUPER_ROOT
-from projections.frames import SnapshotError
+from projections.frames import DamagedSnapshotError
 from projections.overlay import Key
 from projections.past import Past, UncoveredError, Why
 from projections.past_tree import PastTree, is_directory, is_gone
@@ -133,14 +133,18 @@ class PastFace:
         return await asyncio.get_running_loop().run_in_executor(threads, self._run, work)
 
     def _run(self, work: Work) -> Answer:
-        try:
-            with self._log.past() as past:
-                return work(past)
-        except UncoveredError as error:
-            return Answer(to_json(self._say.not_covered(error)), 410)
-        except SnapshotError as error:
-            _log.error("%s", error)
-            return self._refuse(500, "snapshot_damaged", "the snapshot of that time is damaged")
+        met: list[object] = []
+        while True:
+            try:
+                with self._log.past() as past:
+                    return work(past)
+            except UncoveredError as error:
+                return Answer(to_json(self._say.not_covered(error)), 410)
+            except DamagedSnapshotError as error:
+                _log.error("%s", error)
+                if error.path in met:
+                    return self._refuse(500, "snapshot_damaged", "a snapshot is damaged")
+                met.append(error.path)  # it is passed over now: the next older one may do
 
     def _cursor(self, past: Past, time_us: int) -> Answer:
         position, floor = past.cursor_before(time_us), self._log.floor()

@@ -73,7 +73,7 @@ def translated_errors(path: str) -> Iterator[None]:
         ) from error
     except (apsw.NotADBError, apsw.CorruptError) as error:
         raise LogFormatError(
-            f"{path}: damaged, or no database ({error}); restore it from a backup"
+            f"{path}: damaged, or no database ({error}); restore it from a backup that is whole"
         ) from error
     except apsw.Error as error:
         raise LogUnavailableError(f"{path}: {error}") from error

@@ -39,6 +39,18 @@ class SnapshotError(LogError):
     """A snapshot is damaged, cut off, of an unknown format, or of another log."""
 
 
+class DamagedSnapshotError(SnapshotError):
+    """A snapshot that opened has turned out to be damaged within.
+
+    Attributes:
+        path: the file.
+    """
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(f"{path}: {what}; use another snapshot")
+        self.path = path
+
+
 class Frame(NamedTuple):
     """A frame as read.
 
@@ -156,9 +168,9 @@ class FrameReader:
             start += len(part)
         return found.digest()
 
-    def damaged(self, start: int) -> SnapshotError:
+    def damaged(self, start: int) -> DamagedSnapshotError:
         """Return the error for damage at a place."""
-        return SnapshotError(f"{self.path}: damaged at byte {start:,}; use another snapshot")
+        return DamagedSnapshotError(self.path, f"damaged at byte {start:,}")
 
     def _find_last(self) -> int:
         if os.pread(self._fd, len(MAGIC), 0) != MAGIC:

@@ -17,6 +17,7 @@ from eventlog.compaction import MERGED
 from eventlog.connection import fetch
 from eventlog.epochs import is_lost
 from eventlog.events import Moved
+from projections.frames import DamagedSnapshotError
 from projections.overlay import Overlays, Stored
 from projections.past_tree import LogTree, PastTree, last_event, path_in_log
 from projections.snapshot import Header
@@ -251,6 +252,15 @@ def reading(
         connection: a reader's; a server's write-ahead log cannot be cut meanwhile.
         overlays: kept between questions.
         store: the log's snapshots, or None.
+
+    Raises:
+        DamagedSnapshotError: of whoever asks; the snapshot is passed over from then on, so that
+            the same question can be asked again.
     """
-    with connection, ExitStack() as files:
-        yield Past(connection, overlays, store, files)
+    try:
+        with connection, ExitStack() as files:
+            yield Past(connection, overlays, store, files)
+    except DamagedSnapshotError as error:
+        if store is not None:
+            store.distrust(error.path)
+        raise

@@ -12,7 +12,7 @@ from eventlog import codec
 from eventlog.events import Record, Removed
 from eventlog.library import LibraryEvent
 from eventlog.replacing import translated_os_errors
-from projections.frames import MAGIC, FrameReader, SnapshotError
+from projections.frames import MAGIC, DamagedSnapshotError, FrameReader, SnapshotError
 from projections.snapshot import (
     FORMAT,
     FORMAT_LIBRARY,
@@ -159,26 +159,36 @@ class SnapshotFile:
             return None
         return next((r for r in self._frame(rows[at][1]) if r.node == number), None)
 
+    def prove(self) -> None:
+        """Read the whole file and compare its checksum; does not look what it says.
+
+        Raises:
+            DamagedSnapshotError: it is damaged.
+        """
+        if self._frames.digest(self._frames.last) != self.trailer.sha256:
+            raise DamagedSnapshotError(self.path, "damaged, its SHA-256 is wrong")
+
     def verify(self) -> None:
         """Read the whole file and prove that it is what its writer wrote.
 
         Raises:
             SnapshotError: it is damaged.
         """
-        if self._frames.digest(self._frames.last) != self.trailer.sha256:
-            raise SnapshotError(f"{self.path}: damaged, its SHA-256 is wrong; use another snapshot")
+        self.prove()
         nodes = sum(not isinstance(record.event, Removed) for record in self.nodes())
         removed = sum(isinstance(record.event, Removed) for record in self.removed())
         entities = sum(isinstance(record.event, LibraryEvent) for record in self.library())
         if entities != self.trailer.entities:
-            raise SnapshotError(
-                f"{self.path}: it holds {entities:,} entities of the library instead of"
-                f" {self.trailer.entities:,}; use another snapshot"
+            raise DamagedSnapshotError(
+                self.path,
+                f"it holds {entities:,} entities of the library instead of"
+                f" {self.trailer.entities:,}",
             )
         if not nodes == self.trailer.nodes == self.header.nodes or removed != self.trailer.removed:
-            raise SnapshotError(
-                f"{self.path}: it holds {nodes:,} nodes and {removed:,} removals instead of"
-                f" {self.header.nodes:,} and {self.trailer.removed:,}; use another snapshot"
+            raise DamagedSnapshotError(
+                self.path,
+                f"it holds {nodes:,} nodes and {removed:,} removals instead of"
+                f" {self.header.nodes:,} and {self.trailer.removed:,}",
             )
 
     def _header(self) -> Header:

@@ -91,17 +91,27 @@ class SnapshotStore:
     def __init__(self, directory: Path, calls: Calls = SYSTEM) -> None:
         self.directory = directory
         self._calls = calls
+        self._distrusted: dict[Path, tuple[int, int]] = {}
 
     def files(self) -> list[Listed]:
         """Return all snapshots, the newest first; those that cannot be used are the last.
 
-        Only the beginning and the end of each file are looked at.
+        Only the beginning and the end of each file are looked at; damage between them is told of
+        a file once it was met there.
 
         Raises:
             LogUnavailableError: the directory cannot be read.
         """
-        found = [_listed(path) for path in self._paths()]
+        found = [self._listed(path) for path in self._paths()]
         return sorted(found, key=lambda listed: _age(listed.header), reverse=True)
+
+    def distrust(self, path: Path) -> None:
+        """Count a file as damaged from now on, until another one has its name.
+
+        Args:
+            path: where damage was met.
+        """
+        self._distrusted[path] = _file(path)
 
     def prepare(self) -> None:
         """Make the directory.
@@ -214,6 +224,15 @@ class SnapshotStore:
             if header and log.has(header) and (upto is None or header.position <= upto):
                 yield listed
 
+    def _listed(self, path: Path) -> Listed:
+        if path in self._distrusted and self._distrusted[path] == _file(path):
+            return Listed(path, 0, None, f"{path}: damaged within; use another snapshot")
+        try:
+            with SnapshotFile(path) as file:
+                return Listed(path, file.size, file.header)
+        except LogError as error:
+            return Listed(path, 0, None, str(error))
+
     def _paths(self) -> Sequence[Path]:
         with translated_os_errors(self.directory):
             if not self.directory.exists():
@@ -237,12 +256,13 @@ def line(connection: apsw.Connection) -> Line:
     return Line(meta["id_prefix"], head, int(meta["floor"]), gaps)
 
 
-def _listed(path: Path) -> Listed:
+def _file(path: Path) -> tuple[int, int]:
+    """Return what tells a file from the next one of its name; zeros when there is none."""
     try:
-        with SnapshotFile(path) as file:
-            return Listed(path, file.size, file.header)
-    except LogError as error:
-        return Listed(path, 0, None, str(error))
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_ino, found.st_mtime_ns
 
 
 def _least_missed(times: Sequence[int]) -> int:

@@ -26,6 +26,14 @@ class SnapshotTree(PastTree):
         self._connection = connection
         self._file = file
 
+    def prove(self) -> None:
+        """Read the whole file and compare its checksum.
+
+        Raises:
+            DamagedSnapshotError: it is damaged.
+        """
+        self._file.prove()
+
     def last(self, number: int) -> Stored | None:
         """Do as described above. Costs two frames of the file, and one lookup if it was gone.
 

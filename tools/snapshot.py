@@ -8,9 +8,12 @@ import argparse
 
 from eventlog.clock import SystemClock
 from eventlog.connection import open_reader
-from projections.snapshot_store import Line, Listed, line
+from projections.frames import DamagedSnapshotError
+from projections.snapshot_file import SnapshotFile
+from projections.snapshot_store import Line, Listed, SnapshotStore, line
 from tools import text
 from tools.config import Source, add_source_options, source
+from tools.errors import OperatorError
 from tools.snapshots import Snapshots
 from tools.text import print_json
 
@@ -19,6 +22,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     add_source_options(parser)
     parser.add_argument("--list", action="store_true", help="only show which there are")
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="with --list: read each whole, and say which are damaged",
+    )
     parser.add_argument("--json", action="store_true", help="JSON objects, one a line")
 
 
@@ -26,7 +34,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Take a snapshot, or list them."""
     of = source(arguments)
     snapshots = Snapshots(of.database, of.snapshots, SystemClock())
+    if arguments.verify and not arguments.list:
+        raise OperatorError("--verify goes with --list: it reads the snapshots that there are")
     if arguments.list:
+        if arguments.verify:
+            _verify(snapshots.store)
         return _list(_line(of), snapshots.store.files(), as_json=arguments.json)
     taken, new = snapshots.take()
     if arguments.json:
@@ -44,6 +56,17 @@ def _line(of: Source) -> Line:
         return line(connection)
     finally:
         connection.close()
+
+
+def _verify(store: SnapshotStore) -> None:
+    """Read every snapshot whole; those that are damaged within are listed as such from then on."""
+    for listed in store.files():
+        if listed.header is not None:
+            try:
+                with SnapshotFile(listed.path) as file:
+                    file.verify()
+            except DamagedSnapshotError as error:
+                store.distrust(error.path)
 
 
 def _list(log: Line, files: list[Listed], *, as_json: bool) -> int:

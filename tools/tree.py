@@ -20,10 +20,12 @@ from eventlog.clock import SystemClock
 from eventlog.connection import open_reader, translated_errors
 from eventlog.errors import LogMissingError
 from eventlog.events import State
+from projections.frames import DamagedSnapshotError
 from projections.last_paths import LastPaths
 from projections.overlay import Key, Overlays, Stored
 from projections.past import Past, UncoveredError, Why, reading
 from projections.past_tree import FIRST, PastTree
+from projections.snapshot_store import SnapshotStore
 from projections.snapshot_tree import SnapshotTree
 from projections.tree import state_of
 from tools import arguments as kinds_of
@@ -93,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
     with translated_errors(of.database), ExitStack() as files:
         try:
             with connection:
-                tree = _tree(Past(connection, overlays, store, files), arguments.at)
+                tree = _whole(store, lambda: Past(connection, overlays, store, files), arguments.at)
                 tops = _tops(tree, path)
             children = _children(tree, lambda: reading(connection, overlays))
             show = _shower(arguments, connection, tree)
@@ -140,6 +142,20 @@ def _below(children: Children, path: bytes, number: int) -> Iterator[tuple[bytes
         if len(page) < PAGE:
             return
         after = page[-1].key
+
+
+def _whole(store: SnapshotStore, past: Callable[[], Past], at: At | None) -> PastTree:
+    """Return the tree as of when it is asked for; a damaged snapshot is passed over, and told."""
+    while True:
+        tree = _tree(past(), at)
+        try:
+            if isinstance(tree, SnapshotTree):
+                tree.prove()  # before anything of it is printed
+        except DamagedSnapshotError as error:
+            store.distrust(error.path)
+            print(f"nasfeed: passed over: {error}", file=sys.stderr)
+        else:
+            return tree
 
 
 def _tree(past: Past, at: At | None) -> PastTree:

@@ -10,6 +10,7 @@ import pytest
 
 from api import bootstrap
 from api.limits import Limits
+from eventlog.errors import LogUnavailableError
 from eventlog.events import Moved
 from projections.bootstrap import PAGE_ROWS, Bootstrap, Row
 from tests.api.support import (
@@ -144,6 +145,27 @@ def test_an_answer_that_breaks_off_has_no_last_line() -> None:
         assert b'"count"' not in error.value.partial
         connection.close()
         server.wait_until(lambda: server.ask("/api/v1/cursor").status == 200)
+
+
+class UnreadableLog(BrokenLog):
+    """Cannot be read any more, as a log says it."""
+
+    def bootstrap_page(self, walk: Bootstrap) -> list[Row]:
+        try:
+            return super().bootstrap_page(walk)
+        except OSError as error:
+            raise LogUnavailableError(str(error)) from error
+
+
+def test_a_log_that_cannot_be_read_is_told_in_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    log = UnreadableLog()
+    for n in range(PAGE_ROWS + 1):
+        log.create(b"%d" % n)
+    with serving(make_app(log)) as server:
+        with pytest.raises(http.client.IncompleteRead):
+            server.ask("/api/v1/snapshot")
+        server.wait_until(lambda: "cut off: the disk is gone" in caplog.text)
+    assert not any(record.exc_info for record in caplog.records)
 
 
 class SquashedLog(MemoryLog):

@@ -461,22 +461,39 @@ def test_below_what_is_left_the_snapshot_before_is_shown(merged: tuple[Log, Snap
         assert refused.json["earliest_time"] == "2026-03-07T12:00:00.000001+00:00"
 
 
-def test_a_snapshot_that_is_damaged_is_said_and_harms_nothing_else(
+def damage(path: Path) -> None:
+    """Change a byte in the middle of a snapshot."""
+    with SnapshotFile(path) as file:
+        start = file.trailer.node_frames[0].start
+    raw = bytearray(path.read_bytes())
+    raw[start + 20] ^= 1
+    path.write_bytes(raw)
+
+
+def test_a_snapshot_that_is_damaged_is_told_once_and_the_next_older_one_is_taken(
     merged: tuple[Log, SnapshotStore], caplog: pytest.LogCaptureFixture
 ) -> None:
     log, store = merged
-    newest = store.files()[0].path
-    with SnapshotFile(newest) as file:
-        start = file.trailer.node_frames[0].start
-    raw = bytearray(newest.read_bytes())
-    raw[start + 20] ^= 1
-    newest.write_bytes(raw)
+    newest = store.files()[0]
+    damage(newest.path)
     with serving(app_of(log, store=store)) as server:
         asking = Asking(log, server)
-        answer = server.ask(asking.url(1, "/children?at=8"))
-        assert (answer.status, answer.json["error"]) == (500, "snapshot_damaged")
-        assert "damaged at byte" in caplog.text
-        assert asking.names(1, 6) == ["old"]
+        for _ in range(2):
+            assert asking.names(1, 8) == ["old"]  # as of position 4
+        assert caplog.text.count("damaged at byte") == 1
+        assert asking.names(1) == ["+ %", "c\ufffd"]
+    assert [one.path for one in store.files() if one.problem] == [newest.path]
+
+
+def test_when_every_snapshot_is_damaged_nothing_is_known_of_that_time(
+    merged: tuple[Log, SnapshotStore],
+) -> None:
+    log, store = merged
+    for listed in store.files():
+        damage(listed.path)
+    with serving(app_of(log, store=store)) as server:
+        asking = Asking(log, server)
+        assert server.ask(asking.url(1, "/children?at=8")).status == 410
         assert asking.names(1) == ["+ %", "c\ufffd"]
 
 

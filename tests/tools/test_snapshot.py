@@ -77,6 +77,20 @@ def test_a_damaged_one_is_listed_as_such(database: Path, capsys: Capture) -> Non
     assert json.loads(capsys.readouterr().out)["usable"] is False
 
 
+def test_what_is_damaged_within_is_found_by_reading_it(database: Path, capsys: Capture) -> None:
+    snapshot(database)
+    (path,) = taken(database)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    assert snapshot(database, "--list") == 0
+    capsys.readouterr()
+    assert snapshot(database, "--list", "--verify") == 1
+    assert "cannot be used: " in capsys.readouterr().out
+    assert snapshot(database, "--verify") == 1
+    assert "--verify goes with --list" in capsys.readouterr().err
+
+
 def test_the_configuration_says_where_and_how_many(tmp_path: Path, database: Path) -> None:
     file = tmp_path / "server.yaml"
     file.write_text(

@@ -9,6 +9,7 @@ import pytest
 from eventlog.events import Created
 from eventlog.log import Draft, Log
 from projections.replay import FOLDS
+from projections.snapshot_store import SnapshotStore
 from tests.tools import sample
 from tools import cli
 from tools.config import database_path
@@ -135,6 +136,30 @@ def test_what_is_merged_is_shown_from_a_snapshot(tmp_path: Path, capsys: Capture
     lines = [json.loads(line) for line in shown(capsys, *words, "--at", "6", "--json")]
     assert [(line["as_of"], line["exact"]) for line in lines] == [(4, False)] * 3
     assert "begins at position 4" in refused(capsys, *words, "--at", "3")
+
+
+def test_a_damaged_snapshot_is_passed_over_before_anything_is_shown(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    database = tmp_path / "log.db"
+    words = ["--db", str(database)]
+    log = Log(str(database), FOLDS, clock=sample.StepClock())
+    for end in (3, 4, len(sample.STEPS)):
+        for step in sample.STEPS[log.head : end]:
+            log.append([step])
+        assert cli.main(["snapshot", *words]) == 0
+    log.call(lambda tx: tx.set_meta("merged", "8"))
+    log.close()
+    _, damaged, _ = SnapshotStore(Path(f"{database}.snapshots")).files()
+    data = bytearray(damaged.path.read_bytes())
+    data[len(data) // 2] ^= 1
+    damaged.path.write_bytes(data)
+    capsys.readouterr()
+    assert cli.main(["tree", *words, "--at", "4"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("as of position 3, ")
+    assert captured.err.startswith(f"nasfeed: passed over: {damaged.path}: damaged, ")
+    assert captured.err.count("\n") == 1
 
 
 def test_more_than_a_page_is_shown_in_order(tmp_path: Path, capsys: Capture) -> None:

@@ -20,6 +20,7 @@ from api.connections import Connections
 from api.limits import Limits
 from api.listening import Bound
 from api.protocol import GuardedProtocol, State
+from api.zerocopy import ZERO_COPY, ZeroCopySend
 
 Address = tuple[str, int]
 
@@ -35,13 +36,17 @@ class StartError(Exception):
 
 
 class _Interruptible:
-    """Lets a request be cancelled without complaint when the server stops."""
+    """Lets a request be cancelled without complaint when the server stops, and send files."""
 
-    def __init__(self, app: QuickApplication) -> None:
+    def __init__(self, app: QuickApplication, limits: Limits) -> None:
         self._app = app
+        self._limits = limits
         self.is_stopping = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope["extensions"] = {**scope.get("extensions", {}), ZERO_COPY: {}}
+            send = ZeroCopySend(send, self._limits)
         try:
             await self._app(scope, receive, send)
         except asyncio.CancelledError:
@@ -73,7 +78,7 @@ async def serve(
         StartError: the application did not start.
     """
     places = Connections() if connections is None else connections
-    interruptible = _Interruptible(app)
+    interruptible = _Interruptible(app, places.limits)
     state = State(places, app)
     config = _config(interruptible, places.limits)
     async with _lifespan(config) as app_state:

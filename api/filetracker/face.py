@@ -29,6 +29,7 @@ from api.filetracker.request import Request, concerns, read
 from api.filetracker.store import Change, Store, shown, translated
 from api.filetracker.stored import Stored
 from api.threads import Threads
+from api.zerocopy import has_zero_copy
 from eventlog.clock import Clock
 
 THREADS: Final = 32
@@ -173,7 +174,7 @@ class Filetracker:
         elif request.method == "DELETE":
             await self._delete(self._change(request, author), send)
         elif request.endpoint == b"files":
-            await self._get(request, receive, send)
+            await self._get(request, receive, send, zero_copy=has_zero_copy(scope))
         elif request.endpoint == b"list":
             await self._list(request, receive, send)
         elif request.endpoint == b"versions":
@@ -227,7 +228,9 @@ class Filetracker:
         await self._threads.run(lambda: self._store.delete(change))
         await _send_whole(200, [(b"content-type", _TEXT)], b"", send)
 
-    async def _get(self, request: Request, receive: Receive, send: Send) -> None:
+    async def _get(
+        self, request: Request, receive: Receive, send: Send, *, zero_copy: bool
+    ) -> None:
         try:
             stored = await self._threads.run(lambda: self._open(request))
         except Refusal as refusal:
@@ -239,7 +242,7 @@ class Filetracker:
             await send(_start(answer.status, answer.fields))
             if request.method == "GET":
                 async with _watching(receive) as left:
-                    await self._send_parts(stored, answer.parts, send, left)
+                    await self._send_parts(stored, answer.parts, send, left, zero_copy=zero_copy)
             await send(_END)
         finally:
             os.close(stored.fd)
@@ -271,11 +274,17 @@ class Filetracker:
         )
 
     async def _send_parts(
-        self, stored: Stored, parts: list[download.Part], send: Send, left: asyncio.Event
+        self,
+        stored: Stored,
+        parts: list[download.Part],
+        send: Send,
+        left: asyncio.Event,
+        *,
+        zero_copy: bool,
     ) -> None:
         for part in parts:
             if isinstance(part, Range):
-                await send_range(self._threads, stored.fd, part, send, left)
+                await send_range(self._threads, stored.fd, part, send, left, zero_copy=zero_copy)
             else:
                 await send({"type": "http.response.body", "body": part, "more_body": True})
 

@@ -58,6 +58,7 @@ from api.library.wire import (
     LibraryError,
 )
 from api.threads import Threads
+from api.zerocopy import has_zero_copy
 
 THREADS: Final = 32
 """Requests that may wait for the disk or the log at once."""
@@ -237,7 +238,7 @@ class LibraryFace:
             start = {"type": "http.response.start", "status": answer.status}
             await send({**start, "headers": answer.fields})
             if scope["method"] == "GET":
-                await self._send_parts(opened, answer.parts, receive, send)
+                await self._send_parts(opened, answer.parts, scope, receive, send)
             await send(_END)
         finally:
             os.close(opened.fd)
@@ -257,12 +258,20 @@ class LibraryFace:
             return download.open_file(reading, reading.file(call.parameters.integer("id")))
 
     async def _send_parts(
-        self, opened: Opened, parts: list[download.Part], receive: Receive, send: Send
+        self,
+        opened: Opened,
+        parts: list[download.Part],
+        scope: Scope,
+        receive: Receive,
+        send: Send,
     ) -> None:
+        zero_copy = has_zero_copy(scope)
         async with _watching(receive) as left:
             for part in parts:
                 if isinstance(part, Range):
-                    await send_range(self._threads, opened.fd, part, send, left)
+                    await send_range(
+                        self._threads, opened.fd, part, send, left, zero_copy=zero_copy
+                    )
                 else:
                     await send({"type": "http.response.body", "body": part, "more_body": True})
 

@@ -201,8 +201,10 @@ class Server:
         app: QuickApplication,
         limits: Limits | None = None,
         protocol: type[GuardedProtocol] = GuardedProtocol,
+        loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
     ) -> None:
         self._app = app
+        self._loop_factory = loop_factory
         self._protocol = protocol
         self.connections = Connections(limits)
         self._listening = threading.Event()
@@ -222,7 +224,8 @@ class Server:
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._serve())
+            with asyncio.Runner(loop_factory=self._loop_factory) as runner:
+                runner.run(self._serve())
         except BaseException as error:  # noqa: BLE001 - shown by the test that waits
             self.error = error
         finally:
@@ -280,8 +283,9 @@ def serving(
     app: QuickApplication,
     limits: Limits | None = None,
     protocol: type[GuardedProtocol] = GuardedProtocol,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
 ) -> Iterator[Server]:
-    server = Server(app, limits, protocol)
+    server = Server(app, limits, protocol, loop_factory)
     try:
         yield server
     finally:

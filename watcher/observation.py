@@ -8,7 +8,7 @@ import msgspec
 
 from eventlog.events import Content, State
 from projections.tree import Node
-from watcher.backend import NOTHING, Place, Sign
+from watcher.backend import CONTENT, NOTHING, Place, Sign
 
 
 class Facts(msgspec.Struct, frozen=True, gc=False):
@@ -147,4 +147,5 @@ def is_news(seen: Observation, node: Node | None) -> bool:
     """
     if node is None or seen.facts is None:
         return node is not None or seen.facts is not None or Sign.MOVED_FROM in seen.signs
-    return node.state.content != Content.PENDING or not unchanged(node.state, seen.facts)
+    rewritten = bool(seen.signs & CONTENT) and node.state.content != Content.PENDING
+    return rewritten or not unchanged(node.state, seen.facts)

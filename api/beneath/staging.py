@@ -28,18 +28,21 @@ _STRAY: Final = b".__tmp__"
 _RANDOM_BYTES: Final = 16
 _LITTER: Final = re.compile(r"[0-9a-f]{32}\.__tmp__")
 _NEW: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_HELD: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class NewFile:
     """A file that is being written and has no place yet. Used as a context manager.
 
-    It is locked as long as somebody writes to it, so that nobody takes it for litter.
+    It is locked as long as somebody works on it, so that nobody takes it for litter. Nobody has it
+    open to write any more when it gets its place: closed later, it would be told by the kernel as
+    written there, by nobody knows whom.
 
     Args:
         directory: descriptor of where it is written; closed in the end, but not on an error here.
 
     Attributes:
-        fd: a descriptor to write to.
+        fd: a descriptor to write to; once it is finished or placed, only to read.
 
     Raises:
         OSError: nothing can be written there.
@@ -51,16 +54,33 @@ class NewFile:
         while True:
             self._name = b"%b%b" % (secrets.token_hex(_RANDOM_BYTES).encode(), _STRAY)
             self.fd = os.open(self._name, _NEW, 0o600, dir_fd=directory)
-            fcntl.flock(self.fd, fcntl.LOCK_EX)
-            if os.fstat(self.fd).st_nlink:
+            if self._hold():
                 return
-            os.close(self.fd)  # it was swept before it was locked
+            os.close(self.fd)
 
     def __enter__(self) -> Self:
         return self
 
+    def _hold(self) -> bool:
+        """Lock it, by a descriptor that stays; returns False when it was swept before."""
+        try:
+            self._held = os.open(self._name, _HELD, dir_fd=self._directory)
+        except FileNotFoundError:
+            return False
+        fcntl.flock(self._held, fcntl.LOCK_EX)
+        if os.fstat(self._held).st_nlink:
+            return True
+        os.close(self._held)
+        return False
+
+    def _end_writing(self) -> None:
+        if self.fd != self._held:
+            os.close(self.fd)
+            self.fd = self._held
+
     def __exit__(self, *_: object) -> None:
-        os.close(self.fd)
+        self._end_writing()
+        os.close(self._held)
         try:
             if not self._is_placed:
                 os.unlink(self._name, dir_fd=self._directory)
@@ -78,6 +98,7 @@ class NewFile:
         """
         os.utime(self.fd, ns=(mtime_ns, mtime_ns))
         os.fsync(self.fd)
+        self._end_writing()
 
     def place(self, directory: int, name: bytes) -> None:
         """Rename it to where it belongs, in place of what is there.
@@ -91,6 +112,7 @@ class NewFile:
         Raises:
             OSError: it cannot be.
         """
+        self._end_writing()
         try:
             before = os.lstat(name, dir_fd=directory)
         except FileNotFoundError:

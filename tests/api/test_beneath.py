@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from asyncinotify import Inotify, Mask
 
 from api.beneath.paths import BadPathError, join, split
 from api.beneath.resolve import Resolver
@@ -232,6 +233,22 @@ def test_a_new_file_comes_whole_with_its_time(root: Path, beneath: Beneath) -> N
     found = (root / "f").stat()
     assert (found.st_mtime_ns, stat.S_IMODE(found.st_mode)) == (1_000_000_000, 0o640)
     assert list((root / os.fsdecode(STAGING)).iterdir()) == []
+
+
+@pytest.mark.parametrize("finishes", [True, False])
+def test_nobody_writes_to_a_file_that_has_its_place(
+    root: Path, beneath: Beneath, *, finishes: bool
+) -> None:
+    with Inotify(sync_timeout=0) as inotify:
+        inotify.add_watch(root, Mask.CLOSE_WRITE | Mask.MOVED_TO)
+        with Staging(beneath).new_file(b"f") as new:
+            os.write(new.fd, b"content")
+            if finishes:
+                new.finish(1_000_000_000)
+            with beneath.entry(b"f") as entry:
+                new.place(entry.directory, entry.name)
+            assert os.pread(new.fd, 100, 0) == b"content"
+        assert [event.mask for event in inotify] == [Mask.MOVED_TO]
 
 
 def test_a_file_that_takes_the_place_of_another_keeps_its_mode(

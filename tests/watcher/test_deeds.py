@@ -90,6 +90,23 @@ def test_the_kernels_echo_finds_nothing_new(faced: Faced) -> None:
     assert faced.echo("f", Sign.CREATED | Sign.MOVED_TO) == 0
 
 
+def test_an_echo_that_comes_after_the_content_was_read_asks_nothing_of_the_log(
+    faced: Faced, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faced.perform(faced.write("a/f"))
+    faced.rig.work()
+    faced.rig.describe("a/f")
+    monkeypatch.setattr(faced.rig.tools.recorder, "record", None)
+    assert faced.echo("a/f", Sign.CREATED | Sign.MOVED_TO) == 0
+    assert faced.echo("a", Sign.ATTRIBUTES) == 0
+
+
+def test_a_write_after_the_content_was_read_has_it_read_again(faced: Faced) -> None:
+    faced.perform(faced.write("f"))
+    faced.rig.describe("f")
+    assert faced.echo("f", Sign.WRITTEN) == 1
+
+
 def test_directories_on_the_way_get_the_same_author_and_are_watched(faced: Faced) -> None:
     head = faced.rig._log.head
     faced.perform(faced.write("a/b/f"))

@@ -1,33 +1,27 @@
 """The whole application: guard, front, routes. It constructs nothing that lies below the API."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import msgspec
-from litestar import Litestar, Router
-from litestar.datastructures import State
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.spec import Components, SecurityScheme
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from api.barrier import BarrierFace
 from api.bootstrap import Snapshots
-from api.description import Description
 from api.feed import Feed
 from api.front import Front
 from api.guard import Guard, machine_names
+from api.late import Late
 from api.limits import Delivery
 from api.metering import Meter
-from api.operations import Operations, operations_router
+from api.operations import Operations
 from api.past import PastFace
-from api.past_routes import past_router
 from api.ports import AskReadiness, AskStatus, BeginSync, FeedLog
-from api.routes import HANDLERS, feed_router
 from api.switch import Face, Switch
 
 if TYPE_CHECKING:
     from api.asgi import Application, QuickApplication
-
-TITLE = "nasfeed"
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +47,7 @@ class Dependencies(NamedTuple):
         operations: what probes and metrics ask; without it there are neither.
         faces: beside the feed, each with paths of its own.
         sync: begins barriers; by default there are no roots.
+        complete: called in a thread when everything is imported and made.
     """
 
     log: FeedLog
@@ -62,6 +57,16 @@ class Dependencies(NamedTuple):
     operations: Operations | None = None
     faces: tuple[Face, ...] = ()
     sync: BeginSync = dict
+    complete: Callable[[], object] = lambda: None
+
+
+class Answering(NamedTuple):
+    """Who answers, whatever framework asks."""
+
+    feed: Feed
+    past: PastFace
+    barrier: BarrierFace
+    snapshots: Snapshots
 
 
 def create_app(
@@ -80,22 +85,26 @@ def create_app(
     barrier = BarrierFace(feed, dependencies.sync)
     snapshots = Snapshots(dependencies.log)
     registry = _registry(dependencies.operations)
-    litestar = Litestar(
-        route_handlers=[
-            feed_router(feed, past, barrier, snapshots, dependencies.status),
-            past_router(past),
-            *_operations(dependencies.operations, registry),
-        ],
-        openapi_config=_openapi(dependencies.version, needs_token=access.token is not None),
-        exception_handlers=dict(HANDLERS),
-        logging_config=None,
-        state=State({"log_id": feed.log_id}),
-        on_shutdown=[feed.close, past.close, snapshots.close],
-    )
     names = machine_names() | set(access.host_names)
-    guard = Guard(Front(feed, cast("Application", litestar)), names, access.token)
+
+    def make() -> "Application":
+        framework = importlib.import_module("api.framework")
+        litestar = framework.make_litestar(
+            Answering(feed, past, barrier, snapshots),
+            dependencies,
+            registry,
+            needs_token=access.token is not None,
+        )
+        meter.know(route.path_format for route in litestar.routes)
+        dependencies.complete()
+        return cast("Application", litestar)
+
+    closers = (feed.close, past.close, snapshots.close)
+    late = Late(make, lambda: dependencies.readiness().ready, closers)
+    guard = Guard(Front(feed, late), names, access.token)
     switch = Switch(guard, dependencies.faces, Guard(guard, names))
-    return Meter(switch, [route.path_format for route in litestar.routes], registry)
+    meter = Meter(switch, Front.TEMPLATES, registry)
+    return meter
 
 
 def _registry(operations: Operations | None) -> CollectorRegistry:
@@ -105,24 +114,3 @@ def _registry(operations: Operations | None) -> CollectorRegistry:
     for collector in operations.collectors if operations else ():
         registry.register(collector)
     return registry
-
-
-def _operations(operations: Operations | None, registry: CollectorRegistry) -> list[Router]:
-    return [operations_router(operations, registry)] if operations else []
-
-
-def _openapi(version: str, *, needs_token: bool) -> OpenAPIConfig:
-    settings: dict[str, Any] = {}
-    if needs_token:
-        scheme = SecurityScheme(type="http", scheme="bearer")
-        settings["components"] = Components(security_schemes={"token": scheme})
-        settings["security"] = [{"token": []}]
-    return OpenAPIConfig(
-        title=TITLE,
-        version=version,
-        description="What has changed on the disks of a NAS, in order, from any point on.",
-        path="/schema",
-        # The pages of the other renderers load scripts from elsewhere.
-        render_plugins=[Description()],
-        **settings,
-    )

@@ -24,7 +24,16 @@ class Front:
     Args:
         feed: answers.
         app: gets what is not answered here.
+
+    Attributes:
+        TEMPLATES: paths of the routes that it answers for, as the framework has them.
     """
+
+    TEMPLATES: Final = (
+        "/api/v1/cursor",
+        "/api/v1/changes",
+        "/api/v1/nodes/{node_id}/path",
+    )
 
     def __init__(self, feed: Feed, app: Application) -> None:
         self.log_id = feed.log_id

@@ -23,6 +23,7 @@ STREAM: Final = "/api/v1/changes/stream"
 BUCKETS_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 
 _BOUNDS: Final = (*map(floatToGoString, BUCKETS_SECONDS), "+Inf")
+_STREAM: Final = STREAM.encode()
 _UNANSWERED: Final = 0
 _PARAMETER = re.compile(r"\\\{[^{}]*\\\}")
 
@@ -123,7 +124,7 @@ class Meter:
 
     Args:
         app: what is measured.
-        templates: paths of the routes.
+        templates: paths of the routes, as far as they are known yet.
         registry: where the metrics are registered.
         seconds: a clock that never goes back.
     """
@@ -145,19 +146,26 @@ class Meter:
         self._tallies = Tallies()
         registry.register(self._tallies)
 
+    def know(self, templates: Iterable[str]) -> None:
+        """Tell routes apart from now on; those of requests that are being answered, too.
+
+        Args:
+            templates: paths of all routes.
+        """
+        self._routes = Routes(templates)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on and note how it ended."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        route = self._routes.of(scope["raw_path"])
-        if route == STREAM:
+        if scope["raw_path"] == _STREAM:
             with self._streams.track_inprogress():
-                await self._measured(route, None, scope, receive, send)
+                await self._measured(None, scope, receive, send)
         else:
             waits = b"wait=" in scope["query_string"]
             began = None if waits else self._seconds()
-            await self._measured(route, began, scope, receive, send)
+            await self._measured(began, scope, receive, send)
 
     def quick(self, path: bytes, query: bytes, headers: Headers) -> Answer | None:
         """Answer a plain GET at once, or return None: then it must be awaited.
@@ -170,7 +178,7 @@ class Meter:
         began = self._seconds()
         answer = self._app.quick(path, query, headers)
         if answer is not None:
-            self._note(self._routes.of(path), answer.status, began)
+            self._note(path, answer.status, began)
         return answer
 
     def stop(self) -> None:
@@ -178,7 +186,7 @@ class Meter:
         self._app.stop()
 
     async def _measured(
-        self, route: str, began: float | None, scope: Scope, receive: Receive, send: Send
+        self, began: float | None, scope: Scope, receive: Receive, send: Send
     ) -> None:
         status = _UNANSWERED
 
@@ -191,8 +199,8 @@ class Meter:
         try:
             await self._app(scope, receive, noting)
         finally:
-            self._note(route, status, began)
+            self._note(scope["raw_path"], status, began)
 
-    def _note(self, route: str, status: int, began: float | None) -> None:
+    def _note(self, path: bytes, status: int, began: float | None) -> None:
         taken_seconds = None if began is None else self._seconds() - began
-        self._tallies.add(route, status, taken_seconds)
+        self._tallies.add(self._routes.of(path), status, taken_seconds)

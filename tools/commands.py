@@ -1,24 +1,27 @@
 """What a running server does when a command asks it to, over its control socket."""
 
 import asyncio
+import importlib
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from api.library.call import Service
-from tools import library_actions, trash_actions, watching
+from tools import library_actions, watching
 from tools.compose import System
 from tools.control import Arguments, Report
 from tools.errors import OperatorError
 from tools.progress import Step
+
+if TYPE_CHECKING:
+    from api.library.call import Service
 
 POLL_SECONDS = 0.2
 """How often progress is looked at."""
 
 
 def commands(
-    system: System, library: Service | None = None
+    system: System, library: "Service | None" = None
 ) -> dict[str, Callable[[Arguments, Report], Any]]:
     """Return what can be asked of a system, by name.
 
@@ -48,7 +51,7 @@ def commands(
 
 
 def _of_library(
-    system: System, library: Service | None
+    system: System, library: "Service | None"
 ) -> dict[str, Callable[[Arguments, Report], Any]]:
     async def user(arguments: Arguments, _: Report) -> dict[str, Any]:
         action = library_actions.ACTIONS[str(arguments["action"])]
@@ -57,9 +60,11 @@ def _of_library(
     async def trash(arguments: Arguments, _: Report) -> dict[str, Any]:
         if library is None:
             raise OperatorError("this server has no media library; set library.enabled")
-        return await asyncio.to_thread(trash_actions.act, library, arguments)
+        act = importlib.import_module("tools.trash_actions").act
+        said: dict[str, Any] = await asyncio.to_thread(act, library, arguments)
+        return said
 
-    return {library_actions.COMMAND: user, trash_actions.COMMAND: trash}
+    return {library_actions.COMMAND: user, library_actions.TRASH_COMMAND: trash}
 
 
 async def rehash_all(system: System, report: Report) -> dict[str, Any]:

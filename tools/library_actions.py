@@ -12,6 +12,9 @@ from projections.library_store import Change, LibraryStore
 COMMAND: Final = "library-user"
 """Name of the command to a running server."""
 
+TRASH_COMMAND: Final = "trash"
+"""Name of the other one, which `tools.trash_actions` carries out; a server imports that late."""
+
 AUTHOR: Final = "command"
 
 

@@ -11,8 +11,9 @@ import msgspec
 
 from tools import control
 from tools.config import add_log_options, source
+from tools.library_actions import TRASH_COMMAND
 from tools.text import print_json, printable, size, utc_time
-from tools.trash_actions import COMMAND, TrashLine
+from tools.trash_actions import TrashLine
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     wanted: dict[str, Any] = {"action": arguments.action}
     if arguments.action != "list":
         wanted["numbers"] = arguments.numbers
-    found = control.call(source(arguments).database, COMMAND, wanted)
+    found = control.call(source(arguments).database, TRASH_COMMAND, wanted)
     if arguments.action == "list":
         for line in msgspec.convert(found["trash"], list[TrashLine]):
             print_json(line) if arguments.json else print(_shown(line))

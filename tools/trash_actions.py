@@ -12,9 +12,6 @@ from api.library.wire import LibraryError
 from eventlog.library import Trashed
 from tools.errors import OperatorError
 
-COMMAND: Final = "trash"
-"""Name of the command to a running server."""
-
 AUTHOR: Final = "command"
 
 

@@ -7,24 +7,23 @@ to import as a disk of some ten thousand files to list.
 import asyncio
 import contextlib
 import gc
+import importlib
 import logging
 import signal
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from importlib import metadata
+from typing import TYPE_CHECKING
 
 import msgspec
 import uvloop
 
 from api.app import Access, Dependencies, create_app
 from api.connections import Connections
-from api.library.face import LibraryFace
 from api.limits import Delivery, Limits
 from api.operations import Operations
 from api.server import Address, serve
-from api.spockfs.face import SpockFS
-from api.spockfs.protocol import SpockProtocol
 from eventlog.clock import SystemClock
-from tools import control, faces, spockfs, webhooks
+from tools import control, webhooks
 from tools.commands import commands
 from tools.compose import System
 from tools.config import Config
@@ -32,6 +31,10 @@ from tools.gauges import Deliveries, Gauges
 from tools.places import Places
 from tools.progress import Progress
 from tools.shown import Shown
+
+if TYPE_CHECKING:
+    from api.library.face import LibraryFace
+    from tools.beside import Beside
 
 POLL_SECONDS = 0.2
 """How often progress is looked at, and whether the log still works."""
@@ -48,7 +51,6 @@ def run(config: Config, system: System, progress: Progress, places: Places) -> N
         progress: where its work is shown.
         places: the addresses.
     """
-    gc.freeze()  # what was imported since `tools.process` did so
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(config, system, progress, places))
 
@@ -62,9 +64,8 @@ async def _serve(config: Config, system: System, progress: Progress, places: Pla
     connections = Connections(_limits(config))
     feed = webhooks.Feed(system.log, lambda: system.readiness().ready, SystemClock())
     receivers = [webhooks.Receiver(webhook, feed) for webhook in config.webhooks]
-    store = faces.filetracker(config, system, SystemClock())
-    disk = spockfs.spockfs(config, system)
-    library = faces.library(config, system, SystemClock())
+    beside = _beside(config, system)
+    library = beside.library if beside else None
     app = create_app(
         Dependencies(
             log=system.reader,
@@ -76,8 +77,9 @@ async def _serve(config: Config, system: System, progress: Progress, places: Pla
             operations=Operations(
                 system.health, [Gauges(system, connections, version), Deliveries(receivers)]
             ),
-            faces=tuple(filter(None, (store, library))),
+            faces=beside.faces if beside else (),
             sync=system.sync,
+            complete=gc.freeze,  # what was imported since `tools.process` did so
         ),
         Access(host_names=config.hosts, token=config.token),
         Delivery(streams_max=config.limits.streams),
@@ -90,17 +92,26 @@ async def _serve(config: Config, system: System, progress: Progress, places: Pla
     ):
         await asyncio.gather(
             serve(app, places.feed, stop, _announce, connections),
-            *_serve_spockfs(disk, places, stop, _limits(config)),
+            *_serve_spockfs(beside, places, stop, _limits(config)),
         )
 
 
+def _beside(config: Config, system: System) -> "Beside | None":
+    """Return what is served beside the feed; without any, its code is not even imported."""
+    wanted = (config.filetracker.root, config.spockfs.port, config.library.enabled or None)
+    if wanted == (None, None, None):
+        return None
+    found: Beside = importlib.import_module("tools.beside").beside(config, system)
+    return found
+
+
 def _serve_spockfs(
-    disk: SpockFS | None, places: Places, stop: asyncio.Event, limits: Limits
+    beside: "Beside | None", places: Places, stop: asyncio.Event, limits: Limits
 ) -> Iterator[Awaitable[None]]:
     """Serve the filesystem, if there is to be one, on addresses of its own."""
-    if disk is not None and places.spockfs is not None:
-        connections = Connections(limits)
-        yield serve(disk, places.spockfs, stop, _announce_spockfs, connections, SpockProtocol)
+    if beside and beside.disk and places.spockfs:
+        connections, protocol = Connections(limits), beside.protocol
+        yield serve(beside.disk, places.spockfs, stop, _announce_spockfs, connections, protocol)
 
 
 def _announce_spockfs(addresses: list[Address]) -> None:
@@ -109,7 +120,7 @@ def _announce_spockfs(addresses: list[Address]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _ending(library: LibraryFace | None) -> AsyncIterator[None]:
+async def _ending(library: "LibraryFace | None") -> AsyncIterator[None]:
     """End the library before the log does."""
     try:
         yield

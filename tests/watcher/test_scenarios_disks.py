@@ -17,11 +17,24 @@ from tests.watcher.nas import BACKENDS, Nas, started, write
 
 pytestmark = pytest.mark.privileged
 
-DEADLINE_SECONDS = 30
+DEADLINE_SECONDS = 120
 
 _SHUTDOWN = 0x8004587D
 """_IOR('X', 125, u32) of ext4 and XFS: from now on the disk does not answer."""
 _NO_LOG_FLUSH = 2
+
+
+def holders(point: Path) -> list[str]:
+    """Return who has something open below a mount point, and what."""
+    found = []
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            held = link.readlink()
+        except OSError:
+            continue  # it was closed meanwhile
+        if held.is_relative_to(point):
+            found.append(f"{link}: {held}")
+    return found
 
 
 class Disk:
@@ -51,7 +64,11 @@ class Disk:
             command = ["umount", str(point or self.point)]
             return not subprocess.run(command, capture_output=True, check=False).returncode
 
-        wait_until(done, "it can be unmounted", DEADLINE_SECONDS)
+        try:
+            wait_until(done, "it can be unmounted", DEADLINE_SECONDS)
+        except AssertionError as error:
+            error.add_note("\n".join(holders(point or self.point)))
+            raise
 
     def pull(self) -> None:
         """Let the disk fail from now on, as one that was pulled."""

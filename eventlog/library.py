@@ -206,6 +206,8 @@ class Upload(msgspec.Struct, frozen=True, array_like=True):
         note: what is to be said of the file; its `node` is 0 until there is one.
         expires_us: when it is given up, if nothing comes.
         begun_us: when it was announced.
+        file: inode number of what gets its place when it is whole; 0 before. After a crash it
+            tells whether it got it.
     """
 
     user: int
@@ -217,6 +219,7 @@ class Upload(msgspec.Struct, frozen=True, array_like=True):
     note: Note
     expires_us: int
     begun_us: int
+    file: int = 0
 
 
 class Trashed(msgspec.Struct, frozen=True, array_like=True):

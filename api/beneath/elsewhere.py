@@ -1,18 +1,18 @@
 """Where new files are written that cannot be written in the server's own directory of a root.
 
-A file can be renamed only within its filesystem, and others may be mounted below a root. On such a
-one new files are written in its uppermost directory, and that is noted in the server's own, so that
-whoever sweeps knows where to look. A note is never removed: there is one for each filesystem.
+A file can be renamed only within a mounted filesystem, and others may be mounted below a root. On
+such a one new files are written in its uppermost directory, and that is noted in the server's own,
+so that whoever sweeps knows where to look. A note is never removed: there is one for each
+filesystem.
 """
 
 import contextlib
-import errno
 import hashlib
 import os
 from collections.abc import Iterator
 from typing import Final
 
-from api.beneath.paths import join
+from api.beneath.reach import uppermost
 from api.beneath.root import Beneath
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY
@@ -31,12 +31,11 @@ class Elsewhere:
         self._notes = notes
         self._noted: set[bytes] = set()
 
-    def open(self, names: tuple[bytes, ...], device: int) -> int:
+    def open(self, names: tuple[bytes, ...]) -> int:
         """Open the uppermost directory of a filesystem, once that is noted durably.
 
         Args:
-            names: of a path that may lead through it.
-            device: number of the filesystem.
+            names: of the path of a directory on it.
 
         Returns:
             A descriptor, to be closed by the caller.
@@ -44,14 +43,14 @@ class Elsewhere:
         Raises:
             OSError: nothing can be written there.
         """
-        for depth in range(1, len(names) + 1):
-            path = join(names[:depth])
-            fd = self._beneath.open(path, _DIRECTORY)
-            if os.fstat(fd).st_dev == device:
-                self._note(path)
-                return fd
+        path = uppermost(self._beneath, names)
+        fd = self._beneath.open(path, _DIRECTORY)
+        try:
+            self._note(path)
+        except BaseException:
             os.close(fd)
-        raise FileNotFoundError(errno.ENOENT, "a filesystem went away")
+            raise
+        return fd
 
     def directories(self) -> Iterator[bytes]:
         """Yield the paths of all that are noted."""

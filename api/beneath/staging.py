@@ -13,6 +13,7 @@ from typing import Final, Self
 
 from api.beneath.elsewhere import Elsewhere
 from api.beneath.paths import join, split
+from api.beneath.reach import Reach, reach_of
 from api.beneath.root import Beneath, adopt, take_after
 
 OWN: Final = b".nasfeed"
@@ -141,12 +142,11 @@ class Staging:
             BadPathError: no client may name such a path.
             OSError: nothing can be written there.
         """
-        names = split(path)[:-1]
-        device = self._device(names)
+        names, reach = self._existing(split(path)[:-1])
         directory = self._open_staging()
-        if os.fstat(directory).st_dev != device:
+        if reach_of(directory) != reach:
             os.close(directory)
-            directory = self._elsewhere.open(names, device)
+            directory = self._elsewhere.open(names)
         try:
             return NewFile(directory)
         except OSError:
@@ -191,12 +191,12 @@ class Staging:
             os.mkdir(entry.name, 0o700, dir_fd=entry.directory)
         return self._beneath.open(STAGING, flags)
 
-    def _device(self, names: tuple[bytes, ...]) -> int:
-        """Return the filesystem of the lowest of some directories that is there."""
+    def _existing(self, names: tuple[bytes, ...]) -> tuple[tuple[bytes, ...], Reach]:
+        """Return the names of the lowest of some directories that is there, and its reach."""
         while True:
             try:
                 with self._beneath.directory(join(names)) as fd:
-                    return os.fstat(fd).st_dev
+                    return names, reach_of(fd)
             except FileNotFoundError:
                 if not names:
                     raise

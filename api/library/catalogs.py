@@ -12,6 +12,7 @@ from api.library.names import free_name
 from api.library.notes import changed_note
 from api.library.parameters import MEMO_MAX, NAME_MAX
 from api.library.shown import NO_PARENT, catalog_info
+from api.library.targets import Target, at
 from api.library.trash import Trash
 from api.library.wire import (
     BAD_CATALOG,
@@ -59,8 +60,12 @@ def create(call: Call) -> Reply:
     note = msgspec.structs.replace(
         note, help=changed_help(note.help, parameters, call.service.now_us)
     )
-    place, above = _parent(call, parameters.integer("parentId"))
-    path = make_directory(place, above, name, call.known.author)
+    who, parent = call.known, _parent(call)
+
+    def work(above: Target) -> tuple[Place, bytes]:
+        return above.place, make_directory(above, name, who.author)
+
+    place, path = at(call.service, who, parent, work)
     if path.rpartition(b"/")[2] != name.encode():
         note = msgspec.structs.replace(note, name=name)
     number = call.service.store.change(
@@ -119,30 +124,37 @@ def new_parent(reading: Reading, row: media.Row, parent: int) -> int:
     return 0 if parent == row.place else parent
 
 
-def make_directory(place: Place, above: bytes, name: str, author: str) -> bytes:
-    """Make a directory under a name that is safe and not taken; return its path."""
-    made = b""
+def make_directory(above: Target, name: str, author: str) -> bytes:
+    """Make a directory in one, under a name that is safe and not taken; return its path.
+
+    Raises:
+        StaleError: the directory that it is to be in is not there any more.
+    """
+    made, place = b"", above.place
 
     def act() -> Sequence[Touched]:
         nonlocal made
-        with place.beneath.pinned(), place.beneath.directory(above) as fd:
-            taken = {os.fsencode(each) for each in os.listdir(fd)}  # noqa: PTH208 - of a descriptor
-            hides = lambda each: place.root.hides(_join(above, each))  # noqa: E731 - of this place
-            made = _join(above, free_name(name, "catalog", taken, hides))
-            place.beneath.make_directories(made)
+        with place.beneath.pinned():
+            above.check()
+            with place.beneath.directory(above.path) as fd:
+                taken = {os.fsencode(each) for each in os.listdir(fd)}  # noqa: PTH208 - of a descriptor
+                hides = lambda each: place.root.hides(_join(above.path, each))  # noqa: E731 - of this place
+                made = _join(above.path, free_name(name, "catalog", taken, hides))
+                place.beneath.make_directories(made)
         return [(made, "changed")]
 
-    place.root.perform(act, (above,) if above else (), author)
+    place.root.perform(act, (above.path,) if above.path else (), author)
     return made
 
 
-def _parent(call: Call, number: int) -> tuple[Place, bytes]:
+def _parent(call: Call) -> int:
+    """Return the number of the catalog that a new one is to be in."""
+    number = call.parameters.integer("parentId")
     with call.reading() as reading:
         try:
-            row = reading.catalog(number, write=True)
+            return reading.catalog(number, write=True).number
         except LibraryError as error:
             raise LibraryError(BAD_CATALOG if error.code == NOT_FOUND else error.code) from error
-        return reading.path(row.number)
 
 
 def _note_path(change: Change, place: Place, path: bytes, note: Note) -> int:

@@ -1,5 +1,6 @@
 """Looks after the library now and then: what is over ends, what is too old goes."""
 
+import itertools
 import logging
 import threading
 from typing import Final
@@ -7,6 +8,7 @@ from typing import Final
 from api.library import uploads
 from api.library.burial import bury
 from api.library.call import FACE, Service
+from api.library.recovery import Recovery
 from api.library.thumbs import Thumbs
 from api.library.trash import Trash, settle_restored
 from api.served import RootUnavailableError
@@ -15,7 +17,8 @@ from projections import library_users
 
 LOOK_SECONDS: Final = 1.0
 
-EVERY_SECONDS: Final = 30.0
+EVERY: Final = 30
+"""Looks after which it is looked after."""
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +35,7 @@ class Keeper:
         self._service = service
         self._thumbs = thumbs
         self._gallery = threading.Thread(target=self._look, name="library-gallery", daemon=True)
+        self._recovery = Recovery(service)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="library-keeper", daemon=True)
 
@@ -76,8 +80,12 @@ class Keeper:
                     _log.warning("new files of the library could not be looked at: %s", error)
 
     def _run(self) -> None:
-        while not self._stop.wait(EVERY_SECONDS):
+        for tick in itertools.count(1):
+            if self._stop.wait(LOOK_SECONDS):
+                return
             try:
-                self.once()
+                self._recovery.step()
+                if tick % EVERY == 0:
+                    self.once()
             except LogError as error:
                 _log.warning("the library could not be looked after: %s; tried again later", error)

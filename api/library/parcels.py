@@ -10,16 +10,15 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final, Self
 
-from api.beneath.paths import NAME_MAX
+from api.beneath.reach import reach_of
 from api.beneath.root import adopt
-from api.beneath.staging import OWN
+from api.beneath.staging import OWN, NewFile
 from api.library.call import Place
-from api.library.names import free_name
 from api.library.wire import BAD_PARAMETER, LibraryError
-from api.served import RootUnavailableError, Touched
+from api.served import RootUnavailableError
 from eventlog.library import Part
 
 UPLOADS: Final = OWN + b"/uploads"
@@ -29,7 +28,8 @@ THUMBNAIL_MAX: Final = 16 * 2**20
 
 _FILE: Final = re.compile(rb"([0-9a-f]{32})\.(origin|thumb|screen)")
 _READ_BYTES: Final = 2**20
-_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_CLOSED: Final = os.O_CLOEXEC | os.O_NONBLOCK
+_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | _CLOSED
 
 
 class Parcel:
@@ -106,6 +106,20 @@ def open_part(place: Place, key: str, part: Part) -> int | None:
         return None
 
 
+def inode(place: Place, key: str) -> int:
+    """Return the inode number of an origin that still waits for its place; 0 for none."""
+    try:
+        return place.beneath.stat(UPLOADS + b"/" + _name(key, Part.ORIGIN)).st_ino
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+
+
+def drop_origin(place: Place, key: str) -> None:
+    """Remove an origin that was copied to its place."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        place.beneath.unlink(UPLOADS + b"/" + _name(key, Part.ORIGIN))
+
+
 def sizes(place: Place, key: str) -> tuple[int, int, int]:
     """Return how many bytes of each part are there."""
     found = []
@@ -117,40 +131,107 @@ def sizes(place: Place, key: str) -> tuple[int, int, int]:
     return found[0], found[1], found[2]
 
 
-def settle(
-    place: Place, key: str, above: bytes, name: str, mtime_ns: int | None
-) -> tuple[bytes, Sequence[Touched]]:
-    """Give a whole origin its place in a directory; on the observer's thread.
+class Whole:
+    """A whole origin that can be renamed to its place. Used as a context manager.
+
+    On the filesystem of its catalog it is the origin itself, else a copy of it that is written
+    there; then the origin stays until it is dropped.
 
     Args:
         place: the root.
         key: of the upload.
-        above: path of the directory.
-        name: what the file is to be called.
+        above: path of the catalog's directory.
         mtime_ns: time of last change, nanoseconds since 1970 UTC; None: now.
 
-    Returns:
-        Its path, and what was touched.
+    Attributes:
+        inode: number of what is renamed.
+
+    Raises:
+        FileNotFoundError: there is no origin, or no such directory.
+        OSError: it cannot be read, or not be copied.
     """
-    with place.beneath.pinned(), _directory(place) as own, place.beneath.directory(above) as fd:
-        taken = {os.fsencode(each) for each in os.listdir(fd)}  # noqa: PTH208 - of a descriptor
-        hides = lambda each: place.root.hides(b"%b/%b" % (above, each) if above else each)  # noqa: E731 - of this place
-        free = free_name(name, "file", taken, hides)
-        origin = _name(key, Part.ORIGIN)
-        file = os.open(origin, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=own)
+
+    def __init__(self, place: Place, key: str, above: bytes, mtime_ns: int | None) -> None:
+        self._place = place
+        self._origin = _name(key, Part.ORIGIN)
+        self._mtime_ns = mtime_ns
+        self._new: NewFile | None = None
+        with _directory(place) as own, place.beneath.directory(above) as fd:
+            self._fd = os.open(self._origin, os.O_RDWR | os.O_NOFOLLOW | _CLOSED, dir_fd=own)
+            is_near = reach_of(own) == reach_of(fd)
         try:
-            adopt(file, fd)
-            if mtime_ns is not None:
-                os.utime(file, ns=(mtime_ns, mtime_ns))
-            os.fsync(file)
-        finally:
-            os.close(file)
-        os.rename(origin, free, src_dir_fd=own, dst_dir_fd=fd)
-        os.fsync(fd)
-        os.fsync(own)
-    path = b"%b/%b" % (above, free) if above else free
-    assert len(free) <= NAME_MAX
-    return path, [(path, "written")]
+            if not is_near:
+                self._new = self._copy(above)
+        except BaseException:
+            os.close(self._fd)
+            raise
+        self.inode = os.fstat(self._new.fd if self._new else self._fd).st_ino
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        os.close(self._fd)
+        if self._new is not None:
+            self._new.__exit__(*error)
+
+    def rename(self, directory: int, name: bytes) -> None:
+        """Give it its place, durably; on the observer's thread.
+
+        Args:
+            directory: descriptor of the catalog's directory.
+            name: in it; free.
+
+        Raises:
+            OSError: it cannot be.
+        """
+        if self._new is not None:
+            self._new.place(directory, name)
+        else:
+            adopt(self._fd, directory)
+            if self._mtime_ns is not None:
+                os.utime(self._fd, ns=(self._mtime_ns, self._mtime_ns))
+            os.fsync(self._fd)
+            with _directory(self._place) as own:
+                os.rename(self._origin, name, src_dir_fd=own, dst_dir_fd=directory)
+                os.fsync(own)
+        os.fsync(directory)
+
+    def _copy(self, above: bytes) -> NewFile:
+        new = self._place.staging.new_file(above + b"/" + self._origin)
+        try:
+            size = os.fstat(self._fd).st_size
+            start = 0
+            while start < size:
+                data = os.pread(self._fd, _READ_BYTES, start)
+                start += os.pwrite(new.fd, data, start)
+            mtime_ns = os.fstat(self._fd).st_mtime_ns
+            new.finish(mtime_ns if self._mtime_ns is None else self._mtime_ns)
+        except BaseException:
+            new.__exit__()
+            raise
+        return new
+
+
+def placed(place: Place, above: bytes, inode: int, size: int) -> bytes | None:
+    """Return the path of a file in a directory by its inode number, or None.
+
+    Args:
+        place: the root.
+        above: path of the directory.
+        inode: of the file.
+        size: that it must have, bytes.
+    """
+    with (
+        contextlib.suppress(FileNotFoundError, NotADirectoryError),
+        place.beneath.directory(above) as fd,
+        os.scandir(fd) as entries,
+    ):
+        for entry in entries:
+            if entry.inode() == inode and entry.stat(follow_symlinks=False).st_size == size:
+                name = os.fsencode(entry.name)
+                return above + b"/" + name if above else name
+    return None
 
 
 def discard(place: Place, key: str) -> None:

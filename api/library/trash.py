@@ -6,7 +6,6 @@ trash of which the log does not know where it was.
 """
 
 import contextlib
-import errno
 import os
 import secrets
 import stat
@@ -15,22 +14,28 @@ from typing import Final
 
 import msgspec
 
-from api.beneath.root import Beneath
-from api.beneath.staging import OWN
+from api.beneath.paths import BadPathError
+from api.library import bins
 from api.library.call import FACE, SECOND_US, Place, Reading, Service, Who
 from api.library.names import unique
+from api.library.targets import StaleError, Target, at, moved_is_stale
 from api.library.wire import DELETE_FAILED, NOT_FOUND, LibraryError
 from api.served import RootUnavailableError, Touched
+from eventlog.events import DISK
 from eventlog.library import Kind, Trashed
 from projections import library_paths
 from projections.library_store import Change
 
-TRASH: Final = OWN + b"/trash"
-
 DAY_US: Final = 86_400 * SECOND_US
 
 _KEY_BYTES: Final = 16
-_GONE_ERRORS: Final = (FileNotFoundError, NotADirectoryError)
+
+Notes = tuple[tuple[bytes, int], ...]
+"""Paths in a directory, and nodes there of which something was said."""
+
+
+class _LostError(Exception):
+    """It is not in the trash."""
 
 
 class Trash:
@@ -57,28 +62,28 @@ class Trash:
             LibraryError: it could not be moved there; it is where it was.
         """
         with self._service.store.reading() as view:
-            reading = Reading(view, who.user, self._service)
-            place, path = reading.path(number)
-            notes = _notes_below(reading, number)
-        key = secrets.token_hex(_KEY_BYTES)
+            notes = _notes_below(Reading(view, who.user, self._service), number)
         try:
-            found = place.beneath.stat(path)
-            size = _size(place.beneath, path, found)
-        except OSError as error:
-            raise LibraryError(NOT_FOUND) from error
+            return at(self._service, who, number, lambda it: self._put(who, number, it, notes))
+        except (OSError, BadPathError, RootUnavailableError) as error:
+            raise LibraryError(DELETE_FAILED) from error
+
+    def _put(self, who: Who, number: int, target: Target, notes: Notes) -> int:
+        place, path, key = target.place, target.path, secrets.token_hex(_KEY_BYTES)
+        with moved_is_stale():
+            size = bins.size(place.beneath, path)
+            is_directory = stat.S_ISDIR(place.beneath.stat(path).st_mode)
         now = self._service.now_us
-        is_directory = stat.S_ISDIR(found.st_mode)
         told = (place.name, path, key, number, who.number, now, size, is_directory, notes)
         trashed = Trashed(*told)
         entity = self._service.store.change(lambda change: change.put(trashed), who.author)
         try:
-            place.root.perform(lambda: _away(place, path, key), (path,), who.author)
-        except (OSError, RootUnavailableError) as error:
-            if self._is_there(trashed):
-                return entity  # it was moved, and is recorded later
-            self._end(entity, "not moved", who.author)
-            raise LibraryError(DELETE_FAILED) from error
-        return entity
+            place.root.perform(lambda: _away(target, key), (path,), who.author)
+        except (StaleError, OSError, RootUnavailableError):
+            if not self._is_there(trashed):
+                self._end(entity, "not moved", who.author)
+                raise
+        return entity  # if it was moved and not recorded, it is recorded later
 
     def restore(self, entity: int, trashed: Trashed, author: str) -> bytes:
         """Put something back where it was, under a free name in a directory that is there.
@@ -97,11 +102,10 @@ class Trash:
             path, touched = _back(place, trashed)
             return touched
 
-        about = (trashed.path,)
         try:
-            place.root.perform(act, about, author)
-        except _GONE_ERRORS as error:
-            self._end(entity, "lost", author)
+            place.root.perform(act, (trashed.path,), author)
+        except _LostError as error:
+            self._end_if_lost(entity, trashed, author)
             raise LibraryError(NOT_FOUND) from error
         except (OSError, RootUnavailableError) as error:
             raise LibraryError(DELETE_FAILED) from error
@@ -113,12 +117,39 @@ class Trash:
 
         Raises:
             OSError: not all of it could be removed.
-            LibraryError: its root is not there.
+            LibraryError: its root is not there, or the disk is not on which it is.
         """
-        place = self._place(trashed)
-        with contextlib.suppress(*_GONE_ERRORS):
-            _remove_tree(place.beneath, TRASH + b"/" + trashed.key.encode())
+        beneath = self._place(trashed).beneath
+        try:
+            path = bins.found(beneath, trashed.path, trashed.key.encode())
+        except FileNotFoundError as error:
+            if not self._end_if_lost(entity, trashed, author):
+                raise LibraryError(NOT_FOUND) from error
+            return
+        bins.remove(beneath, path)
         self._end(entity, "emptied", author)
+
+    def settle(self, entity: int, trashed: Trashed) -> None:
+        """After a crash, end what was not moved to the trash, or was put back already.
+
+        Raises:
+            RootUnavailableError: its root is not there.
+            LibraryError: its root is none any more.
+            OSError: the disk is in trouble.
+        """
+        place, path = self._place(trashed), trashed.path
+        with contextlib.suppress(FileNotFoundError):
+            bins.found(place.beneath, path, trashed.key.encode())
+            return
+        place.root.perform(lambda: [(path, "changed")], (path,), DISK)
+        with self._service.store.reading() as view:
+            number = library_paths.number_at(view.tree, trashed.root, path)
+        if number is not None and (number > entity or number == trashed.node):
+            self._service.store.change(
+                lambda change: _restored(change, entity, trashed, path), FACE
+            )
+        else:
+            self._end_if_lost(entity, trashed, FACE)
 
     def expire(self, days: float, bytes_max: int | None) -> int:
         """Remove what has been in the trash too long, and the oldest of what is too much.
@@ -142,9 +173,22 @@ class Trash:
                     count += 1
         return count
 
+    def _end_if_lost(self, entity: int, trashed: Trashed, author: str) -> bool:
+        """End what somebody else removed from the trash; not what lies on a disk that is away.
+
+        Where its directory is gone as well, that may be because a disk is not mounted.
+        """
+        above = trashed.path.rpartition(b"/")[0]
+        try:
+            with self._place(trashed).beneath.directory(above):
+                self._end(entity, "lost", author)
+        except OSError:
+            return False
+        return True
+
     def _is_there(self, trashed: Trashed) -> bool:
         with contextlib.suppress(OSError, RootUnavailableError):
-            self._place(trashed).beneath.stat(TRASH + b"/" + trashed.key.encode())
+            bins.found(self._place(trashed).beneath, trashed.path, trashed.key.encode())
             return True
         return False
 
@@ -158,14 +202,13 @@ class Trash:
         self._service.store.change(lambda change: change.end(Kind.TRASHED, entity, reason), author)
 
 
-def _away(place: Place, path: bytes, key: str) -> list[Touched]:
+def _away(target: Target, key: str) -> list[Touched]:
     """Move something into the trash; on the observer's thread."""
-    beneath = place.beneath
+    beneath, path = target.place.beneath, target.path
     with beneath.pinned():
-        place.staging.ensure()
-        with contextlib.suppress(FileExistsError), beneath.entry(TRASH) as entry:
-            os.mkdir(entry.name, 0o700, dir_fd=entry.directory)
-        with beneath.entry(path) as old, beneath.directory(TRASH) as trash:
+        target.check()
+        made = bins.made(beneath, path)
+        with beneath.entry(path) as old, beneath.directory(made) as trash:
             os.rename(old.name, key.encode(), src_dir_fd=old.directory, dst_dir_fd=trash)
             os.fsync(trash)
             os.fsync(old.directory)
@@ -175,17 +218,20 @@ def _away(place: Place, path: bytes, key: str) -> list[Touched]:
 
 def _back(place: Place, trashed: Trashed) -> tuple[bytes, list[Touched]]:
     """Move something out of the trash; on the observer's thread."""
-    beneath, key = place.beneath, trashed.key.encode()
+    beneath = place.beneath
     above, _, name = trashed.path.rpartition(b"/")
-    with beneath.pinned(), beneath.directory(TRASH) as trash:
-        os.lstat(key, dir_fd=trash)
+    with beneath.pinned():
+        try:
+            lies = bins.found(beneath, trashed.path, trashed.key.encode())
+        except FileNotFoundError as error:
+            raise _LostError from error
         made = beneath.make_directories(above)
-        with beneath.directory(above) as directory:
+        with beneath.directory(above) as directory, beneath.entry(lies) as trash:
             taken = {os.fsencode(each) for each in os.listdir(directory)}  # noqa: PTH208
             free = unique(name, taken.__contains__)
-            os.rename(key, free, src_dir_fd=trash, dst_dir_fd=directory)
+            os.rename(trash.name, free, src_dir_fd=trash.directory, dst_dir_fd=directory)
             os.fsync(directory)
-            os.fsync(trash)
+            os.fsync(trash.directory)
     path = b"%b/%b" % (above, free) if above else free
     return path, [*((each, "changed") for each in made), (path, "moved here")]
 
@@ -199,7 +245,7 @@ def _restored(change: Change, entity: int, trashed: Trashed, path: bytes) -> Non
         change.end(Kind.TRASHED, entity, "restored")
 
 
-def _notes_below(reading: Reading, number: int) -> tuple[tuple[bytes, int], ...]:
+def _notes_below(reading: Reading, number: int) -> Notes:
     """Return paths in a directory, and nodes, of which something was said."""
     depth = len(reading.tree.chain(number))
     below = (n for n in reading.tree.descendants(number) if reading.library.note(n))
@@ -239,46 +285,3 @@ def _settle(change: Change, entity: int, trashed: Trashed) -> None:
         change.end(Kind.TRASHED, entity, "restored")
     elif left != trashed.notes:
         change.put(msgspec.structs.replace(trashed, notes=left), entity)
-
-
-def _size(beneath: Beneath, path: bytes, found: os.stat_result) -> int:
-    """Return the bytes of a file, or of all that is in a directory."""
-    total, waiting = 0 if stat.S_ISDIR(found.st_mode) else found.st_size, []
-    waiting = [path] if stat.S_ISDIR(found.st_mode) else []
-    while waiting:
-        above = waiting.pop()
-        with beneath.directory(above) as fd, os.scandir(fd) as entries:
-            for entry in entries:
-                below = above + b"/" + os.fsencode(entry.name)
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(below)
-                else:
-                    total += entry.stat(follow_symlinks=False).st_size
-    return total
-
-
-def _remove_tree(beneath: Beneath, path: bytes) -> None:
-    """Remove a file, or a directory and what is in it, without following anything out of it."""
-    with beneath.entry(path) as entry:
-        if stat.S_ISDIR(os.lstat(entry.name, dir_fd=entry.directory).st_mode):
-            _empty(entry.directory, entry.name, os.fstat(entry.directory).st_dev)
-        else:
-            os.unlink(entry.name, dir_fd=entry.directory)
-
-
-def _empty(above: int, name: bytes, device: int) -> None:
-    """Remove a directory by descriptors; what is mounted in it stays."""
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(name, flags, dir_fd=above)
-    try:
-        if os.fstat(fd).st_dev != device:
-            raise OSError(errno.EXDEV, "something is mounted here")
-        for each in os.listdir(fd):  # noqa: PTH208 - of a descriptor
-            raw = os.fsencode(each)
-            if stat.S_ISDIR(os.lstat(raw, dir_fd=fd).st_mode):
-                _empty(fd, raw, device)
-            else:
-                os.unlink(raw, dir_fd=fd)
-    finally:
-        os.close(fd)
-    os.rmdir(name, dir_fd=above)

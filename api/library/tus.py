@@ -19,12 +19,12 @@ from api.files.dates import format_version
 from api.library import uploads
 from api.library.accounts import COOKIE, Accounts
 from api.library.call import SECOND_US, Service, Who
+from api.library.finishing import Sending
 from api.library.guarding import guarded
 from api.library.incoming import Incoming
 from api.library.parameters import EXT_MAX, FILE_NAME_MAX
 from api.library.parcels import Parcel
 from api.library.uploading import PIECE_BYTES, Busy
-from api.library.uploads import Sending
 from api.library.wire import (
     BAD_CATALOG,
     BAD_PARAMETER,

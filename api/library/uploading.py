@@ -16,11 +16,11 @@ from api.bodies import bodies
 from api.library import uploads
 from api.library.accounts import Accounts
 from api.library.call import Call, Service
+from api.library.finishing import Sending
 from api.library.guarding import guarded
 from api.library.incoming import Incoming
 from api.library.parameters import Parameters
 from api.library.parcels import Parcel
-from api.library.uploads import Sending
 from api.library.wire import BAD_PARAMETER, NOT_LOGGED_IN, Json, LibraryError
 from api.threads import Threads
 from eventlog.library import Part

@@ -1,54 +1,28 @@
 """Uploads: announced first, then sent by position, resumed after any cut, and only then files."""
 
 import secrets
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 import msgspec
 
 from api.library import parcels
 from api.library.accounts import changed_help
-from api.library.call import FACE, SECOND_US, Call, Place, Reading, Reply, Service, Who
+from api.library.call import FACE, SECOND_US, Call, Reading, Reply, Service, Who
+from api.library.finishing import Sending, finish, recovered, say
 from api.library.notes import UPLOADED, file_fields
 from api.library.parameters import EXT_MAX, FILE_NAME_MAX, MEMO_MAX
 from api.library.shown import file_info, seconds
 from api.library.wire import (
     BAD_CATALOG,
     BAD_PARAMETER,
-    DATABASE,
     NOT_FOUND,
     Json,
     LibraryError,
 )
 from eventlog.library import Kind, Note, Part, Upload
-from projections import library_paths
 from projections.library_store import Change
 
 _KEY_BYTES: Final = 16
-_UNITS: Final = 1000
-"""Nanoseconds of a microsecond."""
-
-
-class Sending(NamedTuple):
-    """An upload and where its bytes go.
-
-    Attributes:
-        number: of the upload.
-        upload: what is known of it.
-        place: the root.
-    """
-
-    number: int
-    upload: Upload
-    place: Place
-
-    @property
-    def is_done(self) -> bool:
-        """Whether it is a file already."""
-        return self.upload.note.node != 0
-
-    def most(self, part: Part) -> int:
-        """Return how many bytes a part may have."""
-        return self.upload.size if part is Part.ORIGIN else parcels.THUMBNAIL_MAX
 
 
 def announce(call: Call) -> Reply:
@@ -117,19 +91,44 @@ def found(service: Service, who: Who, number: int) -> Sending:
         if upload is None or upload.user != who.number:
             raise LibraryError(NOT_FOUND)
         row = reading.row(upload.note.node or upload.catalog, write=True)
-        return Sending(number, upload, service.places[reading.roots[row.root]])
+        sending = Sending(number, upload, service.places[reading.roots[row.root]])
+    if sending.is_whole:
+        return recovered(service, who, sending)
+    return sending._replace(upload=_as_on_disk(sending))
+
+
+def _as_on_disk(sending: Sending) -> Upload:
+    """Return an upload with no more bytes than are there.
+
+    A crash may have come while some of it was sent once more.
+    """
+    upload = sending.upload
+    if sending.is_done:
+        return upload
+    now = parcels.sizes(sending.place, upload.key)
+    fewer = [min(pair) for pair in zip(upload.sizes, now, strict=True)]
+    return msgspec.structs.replace(upload, sizes=(fewer[0], fewer[1], fewer[2]))
 
 
 def listed(call: Call) -> Reply:
     """Answer `uploadingInfo.icc`: one's own uploads that are not whole yet."""
     with call.reading() as reading:
-        return Reply(
-            [
-                _shown(number, upload)
-                for number, upload in reading.library.uploads(call.known.number)
-                if upload.note.node == 0
-            ]
-        )
+        found = [
+            (number, upload, reading.media.row(upload.catalog))
+            for number, upload in reading.library.uploads(call.known.number)
+            if upload.note.node == 0
+        ]
+        places = {
+            number: call.service.places[reading.roots[row.root]]
+            for number, _, row in found
+            if row is not None and row.root in reading.roots
+        }
+    shown = []
+    for number, upload, _ in found:
+        place = places.get(number)
+        seen = upload if place is None else _as_on_disk(Sending(number, upload, place))
+        shown.append(_shown(number, seen))
+    return Reply(shown)
 
 
 def advance(service: Service, who: Who, sending: Sending, parts: set[Part]) -> None:
@@ -141,7 +140,11 @@ def advance(service: Service, who: Who, sending: Sending, parts: set[Part]) -> N
         sending: the upload.
         parts: of which all of a request has arrived.
     """
-    now = parcels.sizes(sending.place, sending.upload.key)
+    place, key = sending.place, sending.upload.key
+    now = parcels.sizes(place, key)
+    file = sending.upload.file
+    if not sending.is_done:
+        file = parcels.inode(place, key) if now[0] == sending.upload.size else 0
 
     def job(change: Change) -> Upload:
         upload = change.library.upload(sending.number)
@@ -151,44 +154,15 @@ def advance(service: Service, who: Who, sending: Sending, parts: set[Part]) -> N
         note = _with_thumbnails(upload.note, parts)
         kept = upload.sizes[:1] if sending.is_done else now[:1]
         upload = msgspec.structs.replace(
-            upload, sizes=(kept[0], *now[1:]), note=note, expires_us=until
+            upload, sizes=(kept[0], *now[1:]), note=note, expires_us=until, file=file
         )
         change.put(upload, sending.number)
-        _say(change, note)
+        say(change, note)
         return upload
 
     upload = service.store.change(job, who.author)
     if not sending.is_done and upload.sizes[0] == upload.size:
         finish(service, who, sending._replace(upload=upload))
-
-
-def finish(service: Service, who: Who, sending: Sending) -> None:
-    """Make a file of an upload of which every byte is there.
-
-    Raises:
-        LibraryError: its catalog is gone.
-    """
-    upload, place = sending.upload, sending.place
-    if upload.size == 0:
-        parcels.Parcel(place, upload.key, Part.ORIGIN, 0, 0).__exit__()
-    with service.store.reading() as view:
-        reading = Reading(view, who.user, service)
-        _, above = reading.path(reading.catalog(upload.catalog, write=True).number)
-    ext = upload.note.ext or ""
-    name = upload.name
-    if ext and not name.lower().endswith(f".{ext.lower()}"):
-        name = f"{name}.{ext}"
-    modified = upload.note.modified_us
-    mtime_ns = None if modified is None else modified * _UNITS
-    path = b""
-
-    def act() -> Any:  # noqa: ANN401 - what was touched
-        nonlocal path
-        path, touched = parcels.settle(place, upload.key, above, name, mtime_ns)
-        return touched
-
-    place.root.perform(act, (above,) if above else (), who.author)
-    service.store.change(lambda change: _done(change, sending, path), who.author)
 
 
 def abandon(service: Service, who: Who, sending: Sending) -> None:
@@ -235,28 +209,6 @@ def expire(service: Service) -> None:
     for place, keys in present:
         for key in keys - known:
             parcels.discard(place, key)
-
-
-def _done(change: Change, sending: Sending, path: bytes) -> None:
-    upload = change.library.upload(sending.number)
-    node = library_paths.number_at(change.tree, sending.place.name, path)
-    if upload is None or node is None:
-        raise LibraryError(DATABASE)
-    note = msgspec.structs.replace(
-        upload.note, node=node, uploaded_us=change.now_us, changed_us=change.now_us
-    )
-    change.put(msgspec.structs.replace(upload, note=note), sending.number)
-    _say(change, note)
-
-
-def _say(change: Change, note: Note) -> None:
-    """Say of the file what its upload says, once there is one."""
-    if note.node == 0:
-        return
-    number, before = change.library.note(note.node) or (0, note)
-    said = msgspec.structs.replace(before, thumb=note.thumb, screen=note.screen)
-    if not number or said != before:
-        change.put(said, number)
 
 
 def _with_thumbnails(note: Note, parts: set[Part]) -> Note:

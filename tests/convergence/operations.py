@@ -6,7 +6,7 @@ import os
 import random
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 Operation = Callable[[], None]
@@ -31,10 +31,22 @@ NAMES = [
 """Few, so that names are used again and again; some hostile, the last two excluded."""
 
 
+OWN = b".nasfeed"
+"""What the server keeps for itself in a root."""
+
+
 def exchange(one: bytes, other: bytes) -> None:
     """Swap two names atomically (renameat2 with RENAME_EXCHANGE)."""
     if _libc.renameat2(_AT_FDCWD, one, _AT_FDCWD, other, _RENAME_EXCHANGE):
         raise OSError(ctypes.get_errno(), "renameat2")
+
+
+def walk(top: bytes) -> Iterator[tuple[bytes, list[bytes], list[bytes]]]:
+    """Walk a directory, but not what the server keeps for itself in it."""
+    for path, directories, files in os.walk(top):
+        if path == top:
+            directories[:] = [name for name in directories if name != OWN]
+        yield path, directories, files
 
 
 class History:
@@ -90,7 +102,7 @@ class History:
         return self._random.randbytes(self._random.choice([0, 1, 10, 10, 5000]))
 
     def _directories(self, top: bytes) -> list[bytes]:
-        return [path for path, _, _ in os.walk(top)]
+        return [path for path, _, _ in walk(top)]
 
     def _directory(self) -> bytes:
         return self._random.choice(self._directories(self._random.choice(self._roots)))
@@ -100,14 +112,14 @@ class History:
 
     def _any(self) -> bytes:
         top = self._random.choice(self._roots)
-        found = [p + b"/" + n for p, ds, fs in os.walk(top) for n in ds + fs]
+        found = [p + b"/" + n for p, ds, fs in walk(top) for n in ds + fs]
         return self._random.choice(found or [top + b"/nothing"])
 
     def _file(self) -> bytes:
         top = self._random.choice(self._roots)
         found = [
             p + b"/" + n
-            for p, _, fs in os.walk(top)
+            for p, _, fs in walk(top)
             for n in fs
             if not os.path.islink(p + b"/" + n) and os.path.isfile(p + b"/" + n)
         ]

@@ -6,6 +6,7 @@ Ends with 1 when any diverged. The seeds of those are printed, and their directo
 import argparse
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -50,7 +51,8 @@ def main() -> int:
     for done, error in enumerate(run(given.first, given.last, base, given.jobs), 1):
         if error is not None:
             failed += 1
-            _say("\n".join([f"DIVERGED {error}", *error.__notes__]))
+            said = traceback.format_exception(error)
+            _say("\n".join(["DIVERGED", "".join(said)]))
         if done % 10 == 0:
             _say(f"{done * HISTORIES} histories, {failed} worlds diverged")
     _say(f"{given.last - given.first} histories, {failed} worlds diverged; below {base}")

@@ -21,9 +21,10 @@ from projections.snapshot_store import Retention, SnapshotStore, line
 from projections.tree import Tree
 from tests.convergence.client import Client, FeedError, Told
 from tests.convergence.disk import Picture, differences, picture
+from tests.convergence.household import Household
 from tests.convergence.operations import History
 from tests.convergence.table import OrphanError, table_picture
-from tests.serving import DEADLINE_SECONDS, of_roots, wait_until
+from tests.serving import DEADLINE_SECONDS, Server, wait_until
 from tools import control
 from tools.client.wire import Page
 from tools.control import CommandFailedError, NotRunningError
@@ -62,7 +63,13 @@ class World:
             directory.mkdir(parents=True)
         self._database = base / "state" / "log.db"
         self._snapshots = SnapshotStore(base / "state" / "snapshots")
-        self.server = of_roots(self.roots, self._database, "--backend", "inotify")
+        watches = "".join(f"  {name}: {path}\n" for name, path in self.roots.items())
+        (base / "server.yaml").write_text(
+            f"port: 0\ndatabase_url: {self._database}\nwatches:\n{watches}"
+            "library:\n  enabled: true\n"
+        )
+        self.server = Server("--config", str(base / "server.yaml"), "--backend", "inotify")
+        self._household = Household(self.roots, self._database, seed)
         self._tops = {name: os.fsencode(path) for name, path in self.roots.items()}
         self._random = random.Random(seed)  # noqa: S311 - what happens must be repeatable
         self._follower = Client(seed)
@@ -109,7 +116,7 @@ class World:
         history = History(list(self.roots.values()), self._outside, seed, links=links)
         if not self.server.url:
             self._run(history)
-            self.server.start()
+            self._start()
         for _ in range(self._random.randint(2, 4)):
             kinds: list[Callable[[History], None]] = [
                 self._while_up,
@@ -117,14 +124,15 @@ class World:
                 self._while_stopped,
                 self._through_a_kill,
                 self._through_an_overflow,
+                self._through_a_cut_request,
             ]
-            self._random.choices(kinds, [10, 1, 1, 2, 2])[0](history)
+            self._random.choices(kinds, [10, 1, 1, 2, 2, 3])[0](history)
             self._visit()
         self._linked |= links
         if self._linked:
             # What was written through a link that vanished is told by no kernel interface.
             self.server.stop()
-            self.server.start()
+            self._start()
         self._settle()
 
     def finish(self) -> None:
@@ -155,18 +163,31 @@ class World:
     def _run(self, history: History) -> None:
         history.run(self._random.randint(1, OPERATIONS_MAX))
 
+    def _start(self) -> None:
+        self.server.start()
+        self._household.meet(self.server.url)
+
     def _while_up(self, history: History) -> None:
-        self._run(history)
+        for _ in range(self._random.randint(1, 5)):
+            history.run(self._random.randint(0, OPERATIONS_MAX // 3))
+            self._household.act(self._random.randint(0, 6))
+
+    def _through_a_cut_request(self, history: History) -> None:
+        """Kill it while it does what a user of the library asks for."""
+        history.run(self._random.randint(0, 5))
+        self._household.act_through_a_kill(self.server.kill)
+        self._start()
+        self._household.recover()
 
     def _while_down(self, history: History) -> None:
         self.server.kill()
         self._run(history)
-        self.server.start()
+        self._start()
 
     def _while_stopped(self, history: History) -> None:
         self.server.stop()
         self._run(history)
-        self.server.start()
+        self._start()
 
     def _through_a_kill(self, history: History) -> None:
         """Kill it in the middle of its work, and start it in the middle of more."""
@@ -177,6 +198,7 @@ class World:
         while starter.is_alive():
             history.run(5)
             starter.join(0.02)
+        self._household.meet(self.server.url)
         self._run(history)
 
     def _through_an_overflow(self, history: History) -> None:
@@ -274,6 +296,9 @@ class World:
             "a client of old": lambda: self._seen_by(returning),
             "the visitor": lambda: self._seen_by(self._visitor),
         }
+        household = self._household.differences(truth)
+        if household:
+            return household
         followers = {"the follower": self._follower, **self._told}
         for who, follower in followers.items():
             views[who] = functools.partial(self._known_to, follower)

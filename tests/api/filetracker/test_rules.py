@@ -483,13 +483,16 @@ def test_what_is_mounted_below_from_another_disk_is_stored_to(store: Tracked) ->
 
 
 @privileged
-def test_a_directory_that_is_mounted_from_the_same_disk_is_refused(
+def test_what_is_mounted_below_from_the_same_disk_is_stored_to(
     store: Tracked, tmp_path: Path
 ) -> None:
-    point = store.path / "bound"
+    point, other = store.path / "bound", tmp_path / "other"
     point.mkdir()
-    with mounted("--bind", tmp_path, point=point):
+    other.mkdir()
+    with mounted("--bind", other, point=point):
         store.nas.see(store.path)
-        reply = store.put("bound/a", b"one")
-        assert (reply.status, "mounted" in reply.reason) == (409, True)
-        assert not list(tmp_path.iterdir())
+        assert store.put("bound/a", b"one").status == 200
+        assert store.put("bound/a", b"two", NOON + 1).status == 200
+        assert store.get("bound/a").body == b"two"
+        assert store.ask("GET", f"/files/bound/a?version={NOON}").body == b"one"
+    assert [path.name for path in other.iterdir()] == ["a"]

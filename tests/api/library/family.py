@@ -19,6 +19,7 @@ from eventlog.library import Right
 from projections import library_users
 from projections.library_store import LibraryStore
 from tests.api.support import READY, MemoryLog, Server, serving, status_of
+from tests.serving import DEADLINE_SECONDS
 from tests.watcher.nas import Nas, started
 from tools import faces
 from tools.document import LibrarySection
@@ -65,7 +66,7 @@ class Person:
         self.cookie = ""
 
     def ask(self, method: str, target: str, body: bytes | None = None, **fields: str) -> Reply:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE_SECONDS)
         named = {name.replace("_", "-"): value for name, value in fields.items()}
         if self.cookie:
             named.setdefault("Cookie", self.cookie)

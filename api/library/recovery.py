@@ -1,0 +1,67 @@
+"""Ends what a crash left half done: whole uploads, and things on the way to the trash."""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from api.library.call import Service, Who
+from api.library.finishing import finish
+from api.library.trash import Trash
+from api.library.uploads import found
+from api.library.wire import LibraryError
+from api.served import RootUnavailableError
+from eventlog.library import Trashed, Upload
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Recovery:
+    """Does it, and again as long as a root is away. Made before requests are answered.
+
+    Args:
+        service: what the library is.
+
+    Raises:
+        LogError: nothing can be read.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        with service.store.reading() as view:
+            self._left: list[Callable[[], None]] = [
+                partial(self._finish, number, upload) for number, upload in view.library.uploads()
+            ]
+            self._left += [partial(self._settle, *found) for found in view.library.trash()]
+
+    def step(self) -> None:
+        """Try to end what is left.
+
+        Raises:
+            LogError: nothing can be stored.
+        """
+        self._left = [work for work in self._left if not self._is_over(work)]
+
+    def _is_over(self, work: Callable[[], None]) -> bool:
+        """Do something; return whether it need not be tried again."""
+        try:
+            work()
+        except RootUnavailableError:
+            return False
+        except LibraryError:
+            return True  # its catalog, its root or its user is gone
+        except OSError as error:
+            _log.warning("the library could not end what a crash interrupted: %s", error)
+        return True
+
+    def _finish(self, number: int, upload: Upload) -> None:
+        with self._service.store.reading() as view:
+            user = view.library.user(upload.user)
+        if user is not None and not upload.note.node:
+            who = Who(upload.user, user, b"")
+            sending = found(self._service, who, number)
+            if sending.is_whole:
+                finish(self._service, who, sending)
+
+    def _settle(self, entity: int, trashed: Trashed) -> None:
+        Trash(self._service).settle(entity, trashed)

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, cast
 
+from eventlog.clock import SystemClock
 from tools.errors import OperatorError
 from tools.mounting.following import Follower, Kernel
 from tools.mounting.wire import Pool, Server, parse_url
@@ -29,6 +30,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--read-only", action="store_true", help="change nothing")
     parser.add_argument("--allow-other", action="store_true", help="let other users in, too")
     parser.add_argument(
+        "--wait",
+        action="store_true",
+        help="have programs that close a new file wait until it is on the server",
+    )
+    parser.add_argument(
         "--cache",
         type=_seconds,
         default=CACHE_SECONDS,
@@ -42,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Mount it and serve the kernel until it is unmounted.
 
     Raises:
-        OperatorError: it cannot be mounted.
+        OperatorError: it cannot be mounted, or new files were lost.
     """
     try:
         server = parse_url(arguments.url)
@@ -52,7 +58,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise OperatorError(f"{arguments.directory}: no such directory; make it first")
     fuse = _library()
     # Not uvloop: there pyfuse3's readers are called once more after they were removed.
-    asyncio.run(_mount(fuse, server, arguments))
+    failed = asyncio.run(_mount(fuse, server, arguments))
+    if failed:
+        raise OperatorError(f"{failed} new files could not be written; they are named above")
     return 0
 
 
@@ -67,13 +75,15 @@ def _library() -> ModuleType:
     return fuse
 
 
-async def _mount(fuse: ModuleType, server: Server, arguments: argparse.Namespace) -> None:
-    pool = Pool(server)
+async def _mount(fuse: ModuleType, server: Server, arguments: argparse.Namespace) -> int:
+    """Serve the kernel; returns how many files could not be written."""
+    pool, clock = Pool(server), SystemClock()
     operations = importlib.import_module("tools.mounting.operations").Operations(
-        pool, arguments.cache
+        pool, arguments.cache, lambda: clock.now_us() * 1000, waits=arguments.wait
     )
     try:
         await pool.ask("GETATTR", b"/")
+        await operations.begin()
         fuse.init(operations, arguments.directory, _options(fuse, arguments))
     except (OSError, RuntimeError) as error:
         raise OperatorError(f"{arguments.url} on {arguments.directory}: {error}") from error
@@ -84,7 +94,7 @@ async def _mount(fuse: ModuleType, server: Server, arguments: argparse.Namespace
     print(f"mounted on {arguments.directory}", flush=True)
     kernel = cast("Kernel", fuse)
     following = asyncio.create_task(
-        Follower(pool, operations.nodes, kernel, operations.trust).follow()
+        Follower(pool, operations.nodes, operations.behind.homes, kernel, operations.trust).follow()
     )
     try:
         await fuse.main(min_tasks=1, max_tasks=TASKS_MAX)
@@ -93,6 +103,7 @@ async def _mount(fuse: ModuleType, server: Server, arguments: argparse.Namespace
         following.cancel()
         fuse.close(unmount=True)
         pool.close()
+    return int(operations.behind.failed)
 
 
 def _complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

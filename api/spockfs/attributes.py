@@ -139,7 +139,7 @@ def _or_as_it_is(number: int, is_: int) -> int:
 
 def utimens(call: Call) -> Reply:
     """Set the times of last access and last change; one that is not given stays as it is."""
-    atime, mtime = _time(call, b"atime"), _time(call, b"mtime")
+    atime, mtime = time_of(call, b"atime"), time_of(call, b"mtime")
     if atime is None and mtime is None:
         raise Refusal(errno.EINVAL, "X-Spock-atime or X-Spock-mtime is needed")
 
@@ -156,8 +156,16 @@ def utimens(call: Call) -> Reply:
     return DONE
 
 
-def _time(call: Call, name: bytes) -> int | None:
-    """Return a time in nanoseconds since 1970."""
+def time_of(call: Call, name: bytes) -> int | None:
+    """Return a time that a request gives, in nanoseconds since 1970; None when it gives none.
+
+    Args:
+        call: the request.
+        name: of the field, without X-Spock-.
+
+    Raises:
+        Refusal: it is no time.
+    """
     seconds = call.fields.seconds(b"x-spock-" + name)
     if seconds is None:
         return None

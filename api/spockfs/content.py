@@ -98,10 +98,15 @@ def put(call: Call, data: bytes, start: int) -> None:
         Refusal: not all could be written; X-Spock-size says how many were.
         OSError: nothing was.
     """
-    _change(call, lambda fd: _write(fd, data, start))
+    _change(call, lambda fd: write_all(fd, data, start))
 
 
-def _write(fd: int, data: bytes, start: int) -> None:
+def write_all(fd: int, data: bytes, start: int) -> None:
+    """Write bytes to an open file.
+
+    Raises:
+        Refusal: not all could be written; X-Spock-size says how many were.
+    """
     rest = memoryview(data)
     done = 0
     while done < len(data):

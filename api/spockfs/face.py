@@ -17,12 +17,12 @@ from api.bodies import CutError, bodies, drain
 from api.guard import Guard
 from api.sending import send_answer
 from api.served import RootUnavailableError
-from api.spockfs import attributes, content, directories, names, xattrs
+from api.spockfs import attributes, content, directories, making, names, xattrs
 from api.spockfs.access import Gate
 from api.spockfs.call import DONE, Call, Reply, Source, through
 from api.spockfs.errors import Refusal, refusal_of
 from api.spockfs.fields import Fields, Span
-from api.spockfs.mounts import Mounts, Place
+from api.spockfs.mounts import Mount, Mounts, Place
 from api.spockfs.watching import Happenings, Watchers
 from api.threads import Threads
 
@@ -66,6 +66,7 @@ WRITING: Final[Mapping[str, Method]] = {
     "UTIMENS": attributes.utimens,
     "POST": names.post,
     "DELETE": names.delete,
+    "MAKE": making.make,
 }
 
 _ITSELF: Final = ("PUT", "WATCH")
@@ -74,7 +75,7 @@ _ITSELF: Final = ("PUT", "WATCH")
 ALLOWED: Final = ", ".join([*READING, *WRITING, *_ITSELF, "OPTIONS"])
 
 EXTENSIONS: Final = (
-    b"ns, plus, attr, target-encoded, create-flag, create-owner, fsync, release, watch, errno"
+    b"ns, plus, attr, target-encoded, create-flag, create-owner, fsync, release, watch, make, errno"
 )
 """What goes beyond Specs 0.1; a client that knows none of them notices nothing."""
 
@@ -193,8 +194,9 @@ class SpockFS:
             reply = await self._threads.run(partial(_run, _nothing, call)) if told else DONE
             await _send(reply, send)
             return
-        if method == "SETXATTR":
-            call = call._replace(body=await _whole(receive, mount.rules.xattr_limit))
+        limit = _body_limit(method, mount)
+        if limit is not None:
+            call = call._replace(body=await _whole(receive, limit))
         reply = await self._threads.run(partial(_run, known, call))
         await self._send(reply, send, with_body=method != "HEAD")
 
@@ -291,6 +293,7 @@ def _nothing(_: Call) -> Reply:
 
 _TELLING: Final = (
     _nothing,
+    making.make,
     names.post,
     names.mknod,
     names.symlink,
@@ -311,6 +314,13 @@ def _writes(method: str, fields: Fields) -> bool:
     return method in WRITING or method == "PUT"
 
 
+def _body_limit(method: str, mount: Mount) -> int | None:
+    """Return how long the body of a request may be that is taken whole; None: there is none."""
+    if method == "SETXATTR":
+        return mount.rules.xattr_limit
+    return making.MADE_BYTES_MAX if method == "MAKE" else None
+
+
 def _options() -> Headers:
     return [
         (b"allow", ALLOWED.encode()),
@@ -324,7 +334,7 @@ async def _whole(receive: Receive, limit: int) -> bytes:
     async for piece in bodies(receive):
         found += piece
         if len(found) > limit:
-            raise Refusal(errno.E2BIG, f"the value has more than {limit} bytes")
+            raise Refusal(errno.E2BIG, f"the body has more than {limit} bytes")
     return bytes(found)
 
 

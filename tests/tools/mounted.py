@@ -38,6 +38,11 @@ class Mounted(NamedTuple):
     server: Server
     port: int
 
+    @property
+    def url(self) -> str:
+        """Where the server's filesystem is."""
+        return f"http://127.0.0.1:{self.port}"
+
 
 @contextlib.contextmanager
 def mounted(base: Path, *words: str) -> Iterator[Mounted]:
@@ -47,6 +52,15 @@ def mounted(base: Path, *words: str) -> Iterator[Mounted]:
         base: where everything is.
         words: options of `nasfeed mount`.
     """
+    with unmounted(base) as mount:
+        with _client(mount.url, mount.path, *words):
+            yield mount
+        mount.server.stop()
+
+
+@contextlib.contextmanager
+def unmounted(base: Path) -> Iterator[Mounted]:
+    """Serve a new directory that can be mounted."""
     disk, path = base / "disk", base / "mount"
     disk.mkdir()
     path.mkdir()
@@ -55,9 +69,7 @@ def mounted(base: Path, *words: str) -> Iterator[Mounted]:
     with running(*serve, "--spockfs", "--spockfs-port", str(port)) as server:
         assert spock_port(server) == port
         wait_until(lambda: "disk" in server.names())
-        with _client(f"http://127.0.0.1:{port}", path, *words):
-            yield Mounted(path, disk, server, port)
-        server.stop()
+        yield Mounted(path, disk, server, port)
 
 
 def _free_port() -> int:
@@ -68,15 +80,22 @@ def _free_port() -> int:
 
 @contextlib.contextmanager
 def _client(url: str, path: Path, *words: str) -> Iterator[None]:
+    with client(url, path, *words) as process:
+        yield
+        process.terminate()
+        _, said = process.communicate(timeout=DEADLINE_SECONDS)
+        assert (process.returncode, _TOLD.sub("", said)) == (0, ""), said
+
+
+@contextlib.contextmanager
+def client(url: str, path: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """Mount what a server has; whatever becomes of the mount, nothing is left of it."""
     command = [sys.executable, "-m", "tools", "mount", url, str(path), *words]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         wait_until(lambda: os.path.ismount(path) or process.poll() is not None, "it is mounted")
         assert process.poll() is None, process.communicate()[1]
-        yield
-        process.terminate()
-        _, said = process.communicate(timeout=DEADLINE_SECONDS)
-        assert (process.returncode, _TOLD.sub("", said)) == (0, ""), said
+        yield process
     finally:
         if process.poll() is None:
             process.kill()
@@ -96,3 +115,16 @@ def spock_port(server: Server) -> int:
     wait_until(told, "the filesystem listens")
     assert found, server.said
     return int(found[0])
+
+
+def settle(directory: Path) -> None:
+    """Have what was made in a directory of a mount on the server.
+
+    Raises:
+        OSError: not all could be.
+    """
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

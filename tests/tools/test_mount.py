@@ -15,7 +15,7 @@ import apsw
 import pytest
 
 from tests.serving import wait_until
-from tests.tools.mounted import Mounted, mounted
+from tests.tools.mounted import Mounted, mounted, settle
 
 pytest.importorskip("pyfuse3", reason="the optional part for mounts is not installed")
 
@@ -60,7 +60,8 @@ def place(mount: Mounted, request: pytest.FixtureRequest) -> Path:
 
 
 def served(mount: Mounted, path: Path) -> Path:
-    """Return where the server has what is at a path of the mount."""
+    """Return where the server has what is at a path of the mount, all of it."""
+    settle(path.parent)
     return mount.disk / path.relative_to(mount.path)
 
 
@@ -95,7 +96,8 @@ def test_what_is_appended_in_small_pieces_is_all_there(mount: Mounted, place: Pa
 def test_what_is_written_and_not_closed_arrives_soon(mount: Mounted, place: Path) -> None:
     with (place / "f").open("wb", buffering=0) as opened:
         opened.write(b"waits")
-        wait_until(lambda: served(mount, place / "f").read_bytes() == b"waits", "it arrives")
+        theirs = mount.disk / place.name / "f"
+        wait_until(lambda: theirs.exists() and theirs.read_bytes() == b"waits", "it arrives")
 
 
 def test_names_are_moved_linked_and_removed(mount: Mounted, place: Path) -> None:

@@ -10,6 +10,7 @@ import errno
 from typing import Final, NamedTuple, Protocol
 from urllib.parse import unquote_to_bytes
 
+from tools.mounting.homes import Homes
 from tools.mounting.nodes import ROOT, Node, Nodes
 from tools.mounting.wire import Fields, Pool
 
@@ -62,13 +63,17 @@ class Follower:
     Args:
         pool: asks it.
         nodes: what the kernel refers to.
+        homes: directories in which nobody else has made anything.
         kernel: is told.
         trusted: told whether the kernel may believe what it was told for long.
     """
 
-    def __init__(self, pool: Pool, nodes: Nodes, kernel: Kernel, trusted: Trust) -> None:
+    def __init__(
+        self, pool: Pool, nodes: Nodes, homes: Homes, kernel: Kernel, trusted: Trust
+    ) -> None:
         self._pool = pool
         self._nodes = nodes
+        self._homes = homes
         self._kernel = kernel
         self._trusted = trusted
 
@@ -100,6 +105,7 @@ class Follower:
         return reply.fields.get(b"x-spock-position", b"")
 
     async def _forget_all(self) -> None:
+        self._homes.clear()
         for number in self._nodes.numbers():
             await self._invalidate(number, attr_only=False)
         for parent, name in self._nodes.names():
@@ -111,11 +117,13 @@ class Follower:
         if parent is None:
             return
         node = self._nodes.child(parent, name)
-        if line.seen is None and node is None:
+        if node is None:
+            if line.seen is None:
+                return
+            self._homes.notice(parent, name)
+        elif _is_known(node, line):
             return
-        if node is not None and _is_known(node, line):
-            return
-        if node is not None:
+        else:
             await self._invalidate(node.number, attr_only=False)
         self._kernel.invalidate_entry_async(parent, name, 0, ignore_enoent=True)
         await self._invalidate(parent, attr_only=True)
@@ -138,8 +146,12 @@ class Follower:
 def _is_known(node: Node, line: Line) -> bool:
     """Say whether a line tells of a state that the server has shown here already, or of an older.
 
-    What this mount does itself is told in the log after it was answered.
+    What this mount does itself is told in the log after it was answered. What it has not been
+    answered yet is compared then.
     """
+    if node.told is not None:
+        node.noticed = max(node.noticed, line.seen[-1] if line.seen else 0)
+        return True
     if line.seen is None or node.seen is None:
         return False
     (inode, *_, changed), (known_inode, *_, known) = line.seen, node.seen

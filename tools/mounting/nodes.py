@@ -5,7 +5,10 @@ see hard links; a number is kept as long as the kernel refers to it.
 """
 
 import errno
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from tools.mounting.told import Told
 
 ROOT: Final = 1
 
@@ -16,20 +19,42 @@ Key = tuple[int, int]
 """Device and inode number, as the server tells them."""
 
 
+GIVEN_MAX: Final = 2**19
+"""Files that are remembered for as long as the mount lasts."""
+
+
+class _Given(NamedTuple):
+    """What programs were told of a file before the server had made it.
+
+    Attributes:
+        number: for the kernel.
+        ctime: that the server gave it, nanoseconds since 1970.
+        shown: that programs were told.
+    """
+
+    number: int
+    ctime: int
+    shown: int
+
+
 class Node:
     """A file or directory.
 
     Attributes:
         number: for the kernel.
-        key: on the server.
+        key: on the server; None while it is not there yet.
         names: where it is: number of the directory, and name there.
         lookups: how often the kernel refers to it.
         opened: how many handles it has.
         seen: inode, size, mtime and ctime that the server told last.
         paged: those that the kernel's pages were read with.
+        is_directory: whether it is one.
+        pending: how many changes are on their way to the server.
+        told: what programs are told meanwhile.
+        noticed: the latest ctime that the server's feed told of meanwhile.
     """
 
-    def __init__(self, number: int, key: Key) -> None:
+    def __init__(self, number: int, key: Key | None) -> None:
         self.number = number
         self.key = key
         self.names: dict[tuple[int, bytes], None] = {}
@@ -37,6 +62,10 @@ class Node:
         self.opened = 0
         self.seen: tuple[int, ...] | None = None
         self.paged: tuple[int, ...] | None = None
+        self.is_directory = False
+        self.pending = 0
+        self.told: Told | None = None
+        self.noticed = 0
 
 
 class Nodes:
@@ -48,6 +77,7 @@ class Nodes:
         self._by_number = {ROOT: root}
         self._by_key: dict[Key, Node] = {}
         self._by_name: dict[tuple[int, bytes], Node] = {}
+        self._given: dict[Key, _Given] = {}
         self._device: int | None = None
         self._last = _OTHERS
 
@@ -80,7 +110,42 @@ class Nodes:
         if node is None:
             node = Node(self._number(key), key)
             self._by_number[node.number] = self._by_key[key] = node
-        where = (directory, name)
+        self._name(node, (directory, name))
+        return node
+
+    def place_new(self, directory: int, name: bytes) -> Node:
+        """Return the node of a file that is not on the server yet."""
+        self._last += 1
+        node = self._by_number[self._last] = Node(self._last, None)
+        self._name(node, (directory, name))
+        return node
+
+    def identify(self, node: Node, key: Key) -> None:
+        """Note what a file is on the server."""
+        node.key = key
+        self._by_key[key] = node
+
+    def present(self, node: Node, ctime: int, shown: int) -> None:
+        """Note what programs were told of a file, so that it stays true as long as this lasts.
+
+        Args:
+            node: it.
+            ctime: that the server gave it; until it has another one, programs are told of
+                `shown`. git would read files again that seem to have changed.
+            shown: nanoseconds since 1970.
+        """
+        if node.key is not None:
+            self._given.pop(node.key, None)
+            self._given[node.key] = _Given(node.number, ctime, shown)
+            if len(self._given) > GIVEN_MAX:
+                del self._given[next(iter(self._given))]
+
+    def shown(self, key: Key, ctime: int) -> int:
+        """Return the ctime that programs are told for that of the server."""
+        given = self._given.get(key)
+        return given.shown if given is not None and given.ctime == ctime else ctime
+
+    def _name(self, node: Node, where: tuple[int, bytes]) -> None:
         before = self._by_name.get(where)
         if before is not node:
             if before is not None:
@@ -88,13 +153,15 @@ class Nodes:
             self._by_name[where] = node
         node.names.pop(where, None)
         node.names[where] = None
-        return node
 
     def _number(self, key: Key) -> int:
         """Return a number for a file, the same one whenever it is asked for, if that is free.
 
         Programs remember numbers longer than the kernel does: git compares those of hard links.
         """
+        given = self._given.get(key)
+        if given is not None and given.number not in self._by_number:
+            return given.number
         device, inode = key
         self._device = device if self._device is None else self._device
         number = inode + ROOT
@@ -130,17 +197,20 @@ class Nodes:
 
     def drop(self, node: Node) -> None:
         """Forget a node unless somebody needs it."""
-        if node.lookups > 0 or node.opened > 0:
+        if node.lookups > 0 or node.opened > 0 or node.pending or node.told is not None:
             return
         for where in node.names:
             self._by_name.pop(where, None)
         self._by_number.pop(node.number, None)
-        if self._by_key.get(node.key) is node:
+        if node.key is not None and self._by_key.get(node.key) is node:
             del self._by_key[node.key]
 
     def disown(self, node: Node) -> None:
         """Note that the server may give the node's number to another file from now on."""
-        if not node.names and self._by_key.get(node.key) is node:
+        if node.key is None or node.names:
+            return
+        self._given.pop(node.key, None)
+        if self._by_key.get(node.key) is node:
             del self._by_key[node.key]
 
     def path(self, number: int, name: bytes = b"") -> bytes:

@@ -34,8 +34,13 @@ _OF_STATUS: Final = {
     507: errno.ENOSPC,
 }
 _GOOD: Final = range(200, 300)
+_UNAVAILABLE: Final = 503
 
 Fields = dict[str, str | int | bytes]
+
+
+class LostError(OSError):
+    """The server is not there, or cannot reach its disk; it may come back."""
 
 
 class Reply(NamedTuple):
@@ -177,7 +182,7 @@ class Pool:
                 async with asyncio.timeout(DEADLINE_SECONDS):
                     reply = await self._exchange(request, has_body=method != "HEAD")
             except TimeoutError as error:
-                raise OSError(errno.EIO, "the server does not answer") from error
+                raise LostError(errno.EIO, "the server does not answer") from error
         if reply.status not in _GOOD:
             raise _error(reply)
         return reply
@@ -196,7 +201,7 @@ class Pool:
                 connection.close()
                 # The server may close an idle connection just when a request is on its way.
                 if connection.is_new or not cut.is_early:
-                    raise OSError(errno.EIO, "the connection was lost") from cut
+                    raise LostError(errno.EIO, "the connection was lost") from cut
             except BaseException:
                 connection.close()  # what may still come is the answer to this request
                 raise
@@ -216,7 +221,7 @@ class Pool:
                 self._server.host, self._server.port, limit=_HEAD_MAX, ssl=self._tls
             )
         except OSError as error:
-            raise OSError(errno.EIO, f"cannot reach the server: {error}") from error
+            raise LostError(errno.EIO, f"cannot reach the server: {error}") from error
         return _Connection(*opened)
 
     def _keep(self, connection: _Connection, reply: Reply) -> None:
@@ -247,4 +252,5 @@ def _error(reply: Reply) -> OSError:
     number = getattr(errno, name, None) if name.isalnum() else None
     if not isinstance(number, int):
         number = _OF_STATUS.get(reply.status, errno.EIO)
-    return OSError(number, reply.body.decode("utf-8", "replace").strip() or f"HTTP {reply.status}")
+    text = reply.body.decode("utf-8", "replace").strip() or f"HTTP {reply.status}"
+    return LostError(number, text) if reply.status == _UNAVAILABLE else OSError(number, text)

@@ -12,6 +12,7 @@ from api.limits import Limits
 from tests.api.spockfs.client import basic
 from tests.api.spockfs.spocking import spocked
 from tools.mounting.following import Follower, Line, parse
+from tools.mounting.homes import Homes
 from tools.mounting.nodes import ROOT, Nodes
 from tools.mounting.wire import Pool, parse_url
 
@@ -165,7 +166,7 @@ def test_the_kernel_is_told_what_others_do_and_not_what_it_did_itself() -> None:
 
     async def work() -> None:
         async with serving(handle) as pool:
-            await Follower(pool, nodes, kernel, trust).follow()
+            await Follower(pool, nodes, Homes(), kernel, trust).follow()
 
     asyncio.run(work())
     assert kernel.told == [

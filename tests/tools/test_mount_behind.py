@@ -1,0 +1,235 @@
+"""New files in new directories: programs see them at once, the server soon, and nothing is lost."""
+
+import errno
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.serving import wait_until
+from tests.tools.mounted import DEADLINE_SECONDS, Mounted, client, mounted, settle, unmounted
+
+pytest.importorskip("pyfuse3", reason="the optional part for mounts is not installed")
+
+pytestmark = [
+    pytest.mark.privileged,
+    pytest.mark.skipif(
+        os.geteuid() != 0 or not os.access("/dev/fuse", os.R_OK | os.W_OK),
+        reason="needs root and /dev/fuse",
+    ),
+]
+
+FILES = 200
+
+
+@pytest.fixture(scope="module")
+def mount(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mounted]:
+    with mounted(tmp_path_factory.mktemp("mount")) as mount:
+        yield mount
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Mounted]:
+    with unmounted(tmp_path) as mount:
+        yield mount
+
+
+def fill(directory: Path, count: int = FILES) -> dict[str, bytes]:
+    """Make files in a new directory; returns what they have."""
+    directory.mkdir()
+    made = {f"{number}": b"%d\n" % number * (number % 50) for number in range(count)}
+    for name, data in made.items():
+        (directory / name).write_bytes(data)
+    return made
+
+
+def read(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+def facts(path: Path) -> tuple[int, ...]:
+    found = path.lstat()
+    return found.st_ino, found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def test_what_is_new_is_seen_at_once_and_arrives(mount: Mounted) -> None:
+    place = mount.path / "new"
+    made = fill(place)
+    assert read(place) == made
+    settle(place)
+    assert read(mount.disk / "new") == made
+    wait_until(lambda: set(made) <= mount.server.names(), "all is in the feed")
+
+
+def test_what_a_program_was_told_of_a_new_file_stays_true(mount: Mounted) -> None:
+    place = mount.path / "told"
+    place.mkdir()
+    names = [place / "f", place / "g", place / "l", place / "d"]
+    (place / "d").mkdir()
+    (place / "f").write_bytes(b"12345")
+    (place / "g").touch()
+    (place / "g").chmod(0o604)
+    os.utime(place / "g", ns=(1_000_000_001, 2_000_000_002))
+    (place / "l").symlink_to("nowhere")
+    before = {path: facts(path) for path in names}
+    settle(place)
+    theirs = mount.disk / "told"
+    assert (theirs / "g").stat().st_mtime_ns == 2_000_000_002
+    assert (theirs / "f").stat().st_mtime_ns == before[place / "f"][3]
+    subprocess.run(["find", str(place), "-newermt", "2100-01-01"], check=True)
+    for path in names[:2]:
+        assert facts(path) == before[path]
+    assert [(facts(path)[:2]) for path in names] == [before[path][:2] for path in names]
+    assert os.readlink(theirs / "l") == "nowhere"  # noqa: PTH115 - as the shell does
+
+
+def test_directories_that_are_renamed_take_with_them_what_has_not_arrived(mount: Mounted) -> None:
+    place = mount.path / "moving"
+    for turn in range(20):
+        (place / f"a{turn}" / "b").mkdir(parents=True)
+        (place / f"a{turn}" / "b" / "f").write_text("before")
+        opened = (place / f"a{turn}" / "b" / "open").open("w")
+        (place / f"a{turn}").rename(place / f"c{turn}")
+        with opened:
+            opened.write("after")
+        (place / f"c{turn}" / "b" / "g").write_text("after")
+    for turn in range(20):
+        settle(place / f"c{turn}" / "b")
+        assert read(mount.disk / f"moving/c{turn}/b") == {
+            "f": b"before",
+            "g": b"after",
+            "open": b"after",
+        }
+
+
+def test_a_new_file_is_replaced_linked_moved_and_removed(mount: Mounted) -> None:
+    place = mount.path / "changing"
+    place.mkdir()
+    (place / "a").write_text("a")
+    (place / "b").write_text("b")
+    (place / "a").rename(place / "b")
+    (place / "c").write_text("c")
+    os.link(place / "c", place / "d")
+    (place / "e").write_text("e")
+    (place / "e").unlink()
+    (place / "f").write_bytes(b"0123456789")
+    os.truncate(place / "f", 4)
+    with (place / "f").open("ab") as file:
+        file.write(b"end")
+    (place / "g").write_text("g")
+    os.setxattr(place / "g", "user.a", b"x")
+    expected = {"b": b"a", "c": b"c", "d": b"c", "f": b"0123end", "g": b"g"}
+    assert read(place) == expected
+    settle(place)
+    assert read(mount.disk / "changing") == expected
+    assert (mount.disk / "changing/c").stat().st_nlink == 2
+
+
+def test_a_file_that_outgrows_the_wait_arrives_whole(mount: Mounted) -> None:
+    place = mount.path / "large"
+    place.mkdir()
+    data = os.urandom(3 * 2**20 + 5)
+    with (place / "f").open("wb", buffering=0) as file:
+        for start in range(0, len(data), 5_000):
+            file.write(data[start : start + 5_000])
+        file.seek(0)
+        file.write(data[:10])
+    with (place / "holes").open("wb", buffering=0) as file:
+        file.seek(100_000)
+        file.write(b"x")
+        file.truncate(200_000)
+        file.seek(150_000)
+        file.write(b"y")
+    holes = bytes(100_000) + b"x" + bytes(49_999) + b"y" + bytes(49_999)
+    assert read(place) == {"f": data, "holes": holes}
+    settle(place)
+    assert read(mount.disk / "large") == {"f": data, "holes": holes}
+
+
+def test_what_others_make_in_a_new_directory_is_respected(mount: Mounted) -> None:
+    place, theirs = mount.path / "shared", mount.disk / "shared"
+    place.mkdir()
+    (place / "mine").write_text("mine")
+    settle(place)
+    (theirs / "lock").write_text("theirs")
+    wait_until((place / "lock").exists, "it is seen")
+    with pytest.raises(FileExistsError):
+        os.open(place / "lock", os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    assert (place / "lock").read_text() == "theirs"
+
+
+def test_who_is_late_with_an_exclusive_file_hears_of_it(served: Mounted) -> None:
+    with client(served.url, served.path) as process:
+        place = served.path / "d"
+        fill(place, 1)
+        settle(place)
+        served.server.pause()
+        (served.disk / "d/lock").write_text("theirs")
+        with (place / "lock").open("x") as file:
+            file.write("mine")
+        served.server.resume()
+        with pytest.raises(FileExistsError):
+            settle(place)
+        wait_until((place / "lock").exists, "theirs is seen")
+        assert (place / "lock").read_text() == "theirs"
+        process.terminate()
+        _, said = process.communicate(timeout=DEADLINE_SECONDS)
+    assert process.returncode == 1
+    assert "d/lock could not be written" in said
+
+
+def test_a_server_that_is_killed_gets_everything_when_it_comes_back(served: Mounted) -> None:
+    with client(served.url, served.path) as process:
+        place = served.path / "d"
+        place.mkdir()
+        made = {}
+        for number in range(2 * FILES):
+            if number == FILES:
+                served.server.kill()
+            data = b"%d" % number * 10
+            try:
+                (place / f"{number}").write_bytes(data)
+            except OSError as error:
+                assert error.errno == errno.EIO  # noqa: PT017 - some are told, others wait
+                break
+            made[f"{number}"] = data
+        with pytest.raises(OSError, match="Input/output"):
+            (served.path / "elsewhere").write_text("x")
+        served.server.start()
+        settle(place)
+        there = read(served.disk / "d")
+        assert {name: there.get(name) for name in made} == made
+        process.terminate()
+        _, said = process.communicate(timeout=DEADLINE_SECONDS)
+    assert process.returncode == 0, said
+
+
+def test_a_mount_that_is_killed_keeps_what_was_synced_and_no_halves(served: Mounted) -> None:
+    with client(served.url, served.path) as process:
+        place = served.path / "d"
+        made = fill(place)
+        settle(place)
+        late = fill(served.path / "late")
+        process.kill()
+        process.communicate(timeout=DEADLINE_SECONDS)
+    assert read(served.disk / "d") == made
+    there = read(served.disk / "late") if (served.disk / "late").exists() else {}
+    assert there.items() <= late.items()
+
+
+def test_a_mount_that_ends_has_sent_everything(served: Mounted) -> None:
+    with client(served.url, served.path) as process:
+        made = fill(served.path / "d")
+        process.terminate()
+        _, said = process.communicate(timeout=DEADLINE_SECONDS)
+    assert (process.returncode, read(served.disk / "d")) == (0, made), said
+
+
+def test_who_wants_to_can_wait_for_each_file(tmp_path: Path) -> None:
+    with mounted(tmp_path, "--wait") as mount:
+        (mount.path / "d").mkdir()
+        for number in range(20):
+            (mount.path / f"d/{number}").write_text(f"{number}")
+            assert (mount.disk / f"d/{number}").read_text() == f"{number}"

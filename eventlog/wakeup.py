@@ -8,10 +8,10 @@ _logger = logging.getLogger(__name__)
 
 
 class Wakeup:
-    """Calls and wakes whoever asked to be told that the log has grown."""
+    """Calls whoever asked to be told that the log has grown."""
 
     def __init__(self) -> None:
-        self._condition = threading.Condition()
+        self._lock = threading.Lock()
         self._callbacks: list[Callable[[], None]] = []
         self._count = 0
 
@@ -21,20 +21,19 @@ class Wakeup:
         Returns:
             A function that ends the subscription.
         """
-        with self._condition:
+        with self._lock:
             self._callbacks.append(callback)
 
         def unsubscribe() -> None:
-            with self._condition:
+            with self._lock:
                 self._callbacks.remove(callback)
 
         return unsubscribe
 
     def notify(self) -> None:
         """Wake everyone."""
-        with self._condition:
+        with self._lock:
             self._count += 1
-            self._condition.notify_all()
             callbacks = tuple(self._callbacks)
         for callback in callbacks:
             try:
@@ -43,15 +42,5 @@ class Wakeup:
                 _logger.exception("a sleeper could not be woken; it will find the change later")
 
     def count(self) -> int:
-        """Return how often everyone was woken; take it before looking, then wait past it."""
-        with self._condition:
-            return self._count
-
-    def wait_past(self, count: int, timeout_seconds: float) -> bool:
-        """Sleep until there was a wake-up after `count`.
-
-        Returns:
-            Whether there was one; False after the timeout.
-        """
-        with self._condition:
-            return self._condition.wait_for(lambda: self._count > count, timeout_seconds)
+        """Return how often everyone was woken."""
+        return self._count

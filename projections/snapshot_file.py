@@ -58,7 +58,6 @@ class SnapshotFile:
         with translated_os_errors(path):
             self._frames = FrameReader(path)
         try:
-            self._after_header = len(MAGIC)
             self.header = self._header()
             self.trailer = self._struct(self._frames.last, TRAILER, Trailer)
         except BaseException:

@@ -40,6 +40,7 @@ COMMANDS = {
     "backup": Command("tools.backup", "copy the whole log into one file, beside a running server"),
     "restore": Command("tools.restore", "put a backup or a snapshot in the place of the log"),
     "rehash": Command("tools.rehash", "compute the hashes that a first scan left out"),
+    "rescan": Command("tools.rescan", "compare the roots with the disk now"),
     "compact": Command("tools.compact", "drop what is older than the history window"),
     "squash": Command("tools.squash", "forget all that is gone; clients far behind begin anew"),
     "filetracker": Command("tools.filetracker", "look after the directory of a file store"),

@@ -2,7 +2,7 @@
 
 import asyncio
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,6 +12,7 @@ from tools.compose import System
 from tools.control import Arguments, Report
 from tools.errors import OperatorError
 from tools.progress import Step
+from watcher.observer import Observer
 
 if TYPE_CHECKING:
     from api.library.call import Service
@@ -35,18 +36,22 @@ def commands(
 
     async def confirm_removal(arguments: Arguments, _: Report) -> dict[str, Any]:
         name = str(arguments.get("root", ""))
-        for observer in system.observers:
-            if observer.root.name == name:
-                observer.accept()
-                return {"root": name}
-        known = ", ".join(observer.root.name for observer in system.observers)
-        raise OperatorError(f"there is no root {name!r}; the roots are: {known}")
+        _observer(system, name).accept()
+        return {"root": name}
+
+    async def rescan(arguments: Arguments, report: Report) -> dict[str, Any]:
+        return await rescan_roots(system, list(map(str, arguments.get("roots", ()))), report)
 
     async def served(_: Arguments, __: Report) -> dict[str, Any]:
         said: dict[str, Any] = msgspec.to_builtins(system.watching())
         return said
 
-    own = {"rehash": rehash, "confirm-removal": confirm_removal, watching.COMMAND: served}
+    own = {
+        "rehash": rehash,
+        "rescan": rescan,
+        "confirm-removal": confirm_removal,
+        watching.COMMAND: served,
+    }
     return {**own, **_of_library(system, library), **system.maintenance.commands()}
 
 
@@ -65,6 +70,58 @@ def _of_library(
         return said
 
     return {library_actions.COMMAND: user, library_actions.TRASH_COMMAND: trash}
+
+
+def _observer(system: System, name: str) -> Observer:
+    for observer in system.observers:
+        if observer.root.name == name:
+            return observer
+    known = ", ".join(observer.root.name for observer in system.observers)
+    raise OperatorError(f"there is no root {name!r}; the roots are: {known}")
+
+
+async def rescan_roots(system: System, names: Sequence[str], report: Report) -> dict[str, Any]:
+    """Compare roots with the disk from the beginning, and wait until that is done.
+
+    Args:
+        system: a running one.
+        names: of the roots; none for all.
+        report: told how far it is.
+
+    Returns:
+        How many entries each has, and how many events that brought.
+
+    Raises:
+        OperatorError: there is no such root, or it is offline.
+    """
+    chosen = [_observer(system, name) for name in names] or list(system.observers)
+    before = [observer.status for observer in chosen]
+    for observer in chosen:
+        observer.rescan()
+    # A scan that goes on may have passed already what has changed: the one after it counts.
+    ends = [status.scans + 1 + (status.state == "scanning") for status in before]
+    while any(_is_behind(each, end) for each, end in zip(chosen, ends, strict=True)):
+        now = [observer.status for observer in chosen]
+        seen, known = sum(s.entries for s in now), sum(s.entries for s in before)
+        report(Step("comparing", "entries", seen, max(seen, known)))
+        await asyncio.sleep(POLL_SECONDS)
+    return {
+        "roots": [
+            {
+                "root": observer.root.name,
+                "entries": observer.status.entries,
+                "events": observer.status.repairs - was.repairs,
+            }
+            for observer, was in zip(chosen, before, strict=True)
+        ]
+    }
+
+
+def _is_behind(observer: Observer, scans: int) -> bool:
+    status = observer.status
+    if status.state == "offline":
+        raise OperatorError(f"root {observer.root.name} is offline: {status.reason}")
+    return status.scans < scans
 
 
 async def rehash_all(system: System, report: Report) -> dict[str, Any]:

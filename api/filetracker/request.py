@@ -8,8 +8,6 @@ from api.beneath.paths import BadPathError, split
 from api.beneath.staging import OWN
 from api.files.refusal import Refusal
 
-ENDPOINTS: Final = (b"files", b"list", b"version", b"versions")
-
 _PARAMETERS_MAX: Final = 16
 
 
@@ -18,7 +16,7 @@ class Request(NamedTuple):
 
     Attributes:
         method: of HTTP.
-        endpoint: one of `ENDPOINTS`, or something unknown.
+        endpoint: files, list, version or versions, or something unknown.
         path: of the file or directory, relative and raw; may be empty.
         query: the parameters; of one that is given again, the first.
         fields: of the header, names in lower case; values of one that is there again are joined.

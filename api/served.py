@@ -28,7 +28,11 @@ class ServedRoot(Protocol):
         ...
 
     def perform(
-        self, act: Callable[[], Sequence[Touched]], about: tuple[bytes, ...], author: str
+        self,
+        act: Callable[[], Sequence[Touched]],
+        about: tuple[bytes, ...],
+        author: str,
+        meanwhile: Callable[[], None] | None = None,
     ) -> int:
         """Make a change and wait until it is durable in the log; not for the event loop's thread.
 
@@ -40,6 +44,8 @@ class ServedRoot(Protocol):
                 and that is raised here. It must be quick.
             about: the paths that it is meant to touch.
             author: who did it, for the log.
+            meanwhile: called in the caller's thread as soon as the change is made, while it is
+                recorded; what it raises is raised here.
 
         Returns:
             The log's position, which is not before the change's.

@@ -3,7 +3,9 @@
 import contextlib
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import wait
 from pathlib import Path
 from typing import Final
 
@@ -70,11 +72,42 @@ class FaceRoot:
             raise RootUnavailableError(str(error)) from error
 
     def perform(
-        self, act: Callable[[], Sequence[Touched]], about: tuple[bytes, ...], author: str
+        self,
+        act: Callable[[], Sequence[Touched]],
+        about: tuple[bytes, ...],
+        author: str,
+        meanwhile: Callable[[], None] | None = None,
     ) -> int:
         """Make a change and record it; see `api.served.ServedRoot.perform`."""
         with _available():
-            return self._observer.changes.perform(act, about, author).result()
+            if meanwhile is None:
+                return self._observer.changes.perform(act, about, author).result()
+            return self._perform_beside(act, about, author, meanwhile)
+
+    def _perform_beside(
+        self,
+        act: Callable[[], Sequence[Touched]],
+        about: tuple[bytes, ...],
+        author: str,
+        meanwhile: Callable[[], None],
+    ) -> int:
+        over, made = threading.Event(), []
+
+        def noted() -> Sequence[Touched]:
+            touched = act()
+            made.append(True)
+            over.set()
+            return touched
+
+        done = self._observer.changes.perform(noted, about, author)
+        done.add_done_callback(lambda _: over.set())  # also if it was refused, or has failed
+        over.wait()
+        try:
+            if made:
+                meanwhile()
+        finally:
+            wait((done,))
+        return done.result()
 
     def write(self, act: Callable[[], None], path: bytes, author: str) -> None:
         """Change bytes of a file; see `api.served.ServedRoot.write`."""

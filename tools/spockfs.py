@@ -58,10 +58,16 @@ class OwnDirectory:
         raise RootUnavailableError(f"{self._path}: another directory is there now")
 
     def perform(
-        self, act: Callable[[], Sequence[Touched]], _about: tuple[bytes, ...], _author: str
+        self,
+        act: Callable[[], Sequence[Touched]],
+        _about: tuple[bytes, ...],
+        _author: str,
+        meanwhile: Callable[[], None] | None = None,
     ) -> int:
         """Make a change; there is no log of it."""
         act()
+        if meanwhile is not None:
+            meanwhile()
         return 0
 
     def write(self, act: Callable[[], None], _path: bytes, _author: str) -> None:

@@ -123,6 +123,7 @@ class Describer:
         self._backlog = Backlog(log.head)
         self._tally = Tally()
         self._reported = 0.0
+        self._appended = 0.0
         self._status = DescriberStatus()
         self._thread = threading.Thread(target=self._run, name="describer", daemon=True)
 
@@ -256,8 +257,15 @@ class Describer:
         )
 
     def _gather(self, pool: ProbePool) -> list[Outcome]:
-        """Wait for outcomes; while there is much to do, for a good many of them."""
+        """Wait for outcomes; while there is much to do, for a good many of them.
+
+        Few that come again and again are waited for as well: each group costs a sync of the log,
+        for which those wait who change files.
+        """
         outcomes = pool.collect(self._backlog.sleep_seconds(self._clock.monotonic(), IDLE_SECONDS))
+        if outcomes and len(outcomes) < self._backlog.in_flight <= 2 * GATHER_MAX:
+            self._stopping.wait(self._appended + GATHER_SECONDS - self._clock.monotonic())
+            return outcomes + pool.collect(0)
         deadline = self._clock.monotonic() + GATHER_SECONDS
         while outcomes and len(outcomes) < GATHER_MAX and self._backlog.in_flight > 2 * GATHER_MAX:
             left = deadline - self._clock.monotonic()
@@ -270,6 +278,7 @@ class Describer:
         if not outcomes:
             return
         problems = self._log.call(lambda tx: describe(tx, outcomes))
+        self._appended = self._clock.monotonic()
         for path, problem in problems:
             _log.warning("%s: %s", os.fsdecode(path), problem)
         self._tally.add(len(outcomes), len(problems), self._clock.monotonic())

@@ -19,16 +19,18 @@ import threading
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from eventlog.clock import Clock, SystemClock
 from watcher import fanotify_kernel as kernel
 from watcher.backend import ALL, Hints, Place, Sign, WatchLimitError
 from watcher.fanotify_events import Places
 from watcher.fanotify_groups import Groups
 from watcher.mounts import Mount, MountTable
+from watcher.pace import Pace
 
 READ_BYTES: Final = 256 * 1024
 """Size of one read: some 800 events of the longest names, 3,000 of short ones."""
 
-_RETRY_MS: Final = 1000
+_RETRY_SECONDS: Final = 1.0
 """Pause after a failed read, so that a broken descriptor makes a slow poll and no busy loop."""
 
 _NOT_WHOLE: Final = (errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP, errno.ENODEV, errno.EINVAL)
@@ -61,6 +63,7 @@ class FanotifyBackend:
         modern: use what came with Linux 5.17: targets, and renames as one event.
         whole: mark whole filesystems where that is possible; else each directory.
         unlimited: have a queue without limit, where that is allowed.
+        clock: time.
 
     Raises:
         WatchLimitError: the user has no more groups.
@@ -76,8 +79,10 @@ class FanotifyBackend:
         modern: bool = True,
         whole: bool = True,
         unlimited: bool = True,
+        clock: Clock | None = None,
     ) -> None:
         self._limit = limit
+        self._clock = clock or SystemClock()
         self._whole = whole
         self._groups = Groups(modern=modern, unlimited=unlimited)
         self._handles = kernel.HandleReader()
@@ -296,8 +301,11 @@ class FanotifyBackend:
         ready.register(self._groups.fd, select.POLLIN)
         ready.register(self._stop, select.POLLIN)
         ready.register(self._mounts_of_reader.fd, select.POLLPRI)
+        pace = Pace(self._clock.monotonic())
         while not self._closing:
             told = {fd for fd, _ in ready.poll()}
+            if (seconds := pace.wait_seconds(self._clock.monotonic())) > 0:
+                self._pause(seconds)
             for group_fd in self._groups.ready():
                 self._drain(group_fd, buffer)
             if self._mounts_of_reader.fd in told and not self._closing:
@@ -320,9 +328,12 @@ class FanotifyBackend:
         with self._noticed:
             self._lose()
             self._noticed.notify_all()
+        self._pause(_RETRY_SECONDS)
+
+    def _pause(self, seconds: float) -> None:
         stopped = select.poll()
         stopped.register(self._stop, select.POLLIN)
-        stopped.poll(_RETRY_MS)
+        stopped.poll(seconds * 1000)
 
     def _take(self, data: bytes) -> None:
         with self._noticed:

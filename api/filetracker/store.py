@@ -308,14 +308,16 @@ class Store:
             with self.beneath.pinned():
                 return act()
 
+        def sync() -> None:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # others went on
+                self.beneath.sync(_above(change.path))
+
         for _ in range(TRIES):
             try:
                 self.keeper.prepare(change.path)
-                self._root.perform(pinned, (change.path,), change.author)
+                self._root.perform(pinned, (change.path,), change.author, sync)
             except ChangedError:
                 continue
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # others went on
-                self.beneath.sync(_above(change.path))
             return
         raise Refusal(503, "others keep writing to this file; try again", (("retry-after", "5"),))
 

@@ -33,9 +33,13 @@ class Bare:
         return os.open(self._path, os.O_PATH | os.O_DIRECTORY)
 
     def perform(
-        self, act: Callable[[], Sequence[Touched]], about: tuple[bytes, ...], author: str
+        self,
+        act: Callable[[], Sequence[Touched]],
+        about: tuple[bytes, ...],
+        author: str,
+        meanwhile: Callable[[], None] | None = None,
     ) -> int:
-        raise AssertionError((act, about, author))
+        raise AssertionError((act, about, author, meanwhile))
 
     def hides(self, path: bytes) -> bool:
         return path == b".nasfeed"

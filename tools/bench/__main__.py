@@ -19,14 +19,17 @@ from tools.bench import (
     compaction,
     crawl,
     describing,
+    listing,
     machine,
     million,
     peers,
     pushing,
+    ranging,
     serving,
     spocking,
     storing,
     table,
+    thumbing,
 )
 from tools.bench.bench import Bench
 from tools.bench.row import Row
@@ -44,6 +47,9 @@ THEMES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "compaction": compaction.rows,
     "storing": storing.rows,
     "spocking": spocking.rows,
+    "thumbing": thumbing.rows,
+    "listing": listing.rows,
+    "ranging": ranging.rows,
     "million": million.rows,
 }
 """What can be measured; `million` only when it is asked for, because it takes long."""
@@ -61,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
     add("--entries", type=int, default=120_000, help="size of the tree that is made")
     add("--small", type=int, default=20_000, help="size of the tree for wcpan and for latency")
     add("--log-nodes", type=int, default=20_000, help="nodes of the log that is compacted")
+    add("--library-files", type=int, default=100_000, help="files of the media library")
     add("--scratch", metavar="DIR", help="where trees and databases are made and deleted")
     add("--repeat", type=int, default=3, help="how often each side is measured")
     add("--saves", type=int, default=300, help="files written to measure latency")
@@ -120,6 +127,7 @@ def _bench(arguments: argparse.Namespace, scratch: Path) -> Bench:
         load_seconds=LOAD_SECONDS,
         say=_say,
         log_nodes=arguments.log_nodes,
+        library_files=arguments.library_files,
     )
 
 

@@ -27,6 +27,7 @@ class Bench(NamedTuple):
         load_seconds: for how long the cursor is asked for.
         say: told what is going on.
         log_nodes: nodes of the log that is compacted.
+        library_files: files of the media library whose pages are asked for.
     """
 
     tree: Tree
@@ -40,6 +41,7 @@ class Bench(NamedTuple):
     load_seconds: int
     say: Callable[[str], None]
     log_nodes: int = 20_000
+    library_files: int = 100_000
 
     def new_state(self) -> Path:
         """Make an empty directory for one server's state."""

@@ -59,7 +59,7 @@ class Child:
 
     def cpu_seconds(self) -> float:
         """Return the processor time that it, its living and its reaped children took."""
-        return sum(_cpu_seconds(pid) for pid in family(self.process.pid))
+        return cpu_seconds(self.process.pid)
 
     def memory_bytes(self) -> int:
         """Return the memory of it and its living children, shared pages counted once (PSS)."""
@@ -103,6 +103,11 @@ class Child:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time that a process, its living and its reaped children took."""
+    return sum(_cpu_seconds(each) for each in family(pid))
 
 
 def family(pid: int) -> list[int]:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tools.bench import spock_load
+from tools.bench import nginx, spock_load
 from tools.bench.bench import Bench
 from tools.bench.process import CLOCK, Child
 from tools.bench.row import Figures, Goal, Row
@@ -72,10 +72,10 @@ def rows(bench: Bench) -> Iterator[Row]:
     Yields:
         A row for each measure, more being better.
     """
-    with _serving(bench) as served, _nginx(bench, served) as nginx_port:
+    with _serving(bench) as served, nginx.serving(bench, served.root, served.state) as peer:
         for measure in MEASURES:
             is_read = measure.operation == "get"
-            theirs = _figures("nginx", nginx_port, measure, bench) if is_read else None
+            theirs = _figures("nginx", peer and peer.port, measure, bench) if is_read else None
             yield Row(
                 work=measure.work,
                 unit="MB/s" if measure.size else "/s",
@@ -144,39 +144,6 @@ def _answers(port: int) -> bool:
         with contextlib.closing(line):
             line.ask(spock_load.request("GETATTR", "/"))
             return True
-    return False
-
-
-@contextlib.contextmanager
-def _nginx(bench: Bench, served: _Served) -> Iterator[int | None]:
-    """Serve the same directory by nginx with one process, as ours is."""
-    executable = shutil.which("nginx")
-    if executable is None:
-        bench.say("nginx is missing: reading has no peer")
-        yield None
-        return
-    port, base = free_port(), served.state / "nginx"
-    base.mkdir()
-    user = "user root; " if os.geteuid() == 0 else ""
-    (base / "nginx.conf").write_text(
-        f"{user}worker_processes 1; daemon off; pid {base}/pid; error_log {base}/error;\n"
-        "events {}\nhttp { access_log off; keepalive_requests 100000000; sendfile on;\n"
-        f"server {{ listen 127.0.0.1:{port}; root {served.root}; }} }}\n"
-    )
-    words = [executable, "-p", str(base), "-c", str(base / "nginx.conf")]
-    child = Child(words, served.state / "nginx-output")
-    try:
-        child.wait_until(lambda: _listens(port))
-        yield port
-        child.stop()
-    finally:
-        child.kill()
-
-
-def _listens(port: int) -> bool:
-    with contextlib.suppress(OSError):
-        spock_load.Line(port).close()
-        return True
     return False
 
 

@@ -6,6 +6,7 @@ their first bytes say, so that no playlist can name other files, and read throug
 
 import io
 import warnings
+from collections.abc import Sequence
 from typing import BinaryIO, Final
 
 import av
@@ -31,12 +32,12 @@ class UnrenderableError(Exception):
     """No picture can be made of a file; the message says why."""
 
 
-def render(file: BinaryIO, box: int, *, webp: bool) -> bytes:
-    """Return a thumbnail.
+def render(file: BinaryIO, boxes: Sequence[int], *, webp: bool) -> list[bytes]:
+    """Return thumbnails. The file is decoded once, whatever is wanted of it.
 
     Args:
         file: a picture or a video, open for reading.
-        box: neither side is longer, pixels.
+        boxes: for each thumbnail, what neither of its sides is longer than, pixels.
         webp: whether as WebP; else as JPEG.
 
     Raises:
@@ -46,8 +47,12 @@ def render(file: BinaryIO, box: int, *, webp: bool) -> bytes:
     file.seek(0)
     try:
         kind = video_format(head)
-        image = _frame(file, kind) if kind else _picture(file, box)
-        return _encode(image, box, webp=webp)
+        image = _frame(file, kind) if kind else _picture(file, max(boxes))
+        made: dict[int, bytes] = {}
+        for box in sorted(boxes, reverse=True):  # each is made of the next larger one
+            image.thumbnail((box, box), reducing_gap=2.0)
+            made[box] = _encode(image, webp=webp)
+        return [made[box] for box in boxes]
     except UnrenderableError:
         raise
     except Exception as error:  # decoders raise anything
@@ -83,6 +88,8 @@ def _picture(file: BinaryIO, box: int) -> Image.Image:
     image = Image.open(file, formats=FORMATS)
     if image.width * image.height > PIXELS_MAX:
         raise UnrenderableError("it has too many pixels")
+    # By itself, `thumbnail` has twice the sides decoded: four times the work, and none sees it.
+    image.draft(None, (box, box))
     image.thumbnail((box, box), reducing_gap=2.0)
     return ImageOps.exif_transpose(image)
 
@@ -117,8 +124,7 @@ def _is_bright(image: Image.Image) -> bool:
     return high - low > 16  # noqa: PLR2004 - of 255
 
 
-def _encode(image: Image.Image, box: int, *, webp: bool) -> bytes:
-    image.thumbnail((box, box), reducing_gap=2.0)
+def _encode(image: Image.Image, *, webp: bool) -> bytes:
     has_alpha = "A" in image.getbands() or "transparency" in image.info
     if has_alpha:
         image = image.convert("RGBA")

@@ -32,11 +32,10 @@ def do(fd: int, order: Order) -> Result:
         images: list[bytes] = []
         problem = ""
         try:
-            for box in order.boxes:
-                file.seek(0)
-                images.append(render(file, box, webp=order.webp))
+            file.seek(0)
+            images = render(file, order.boxes, webp=order.webp)
         except UnrenderableError as error:
-            images, problem = [], str(error) or "it is broken"
+            problem = str(error) or "it is broken"
         return Result(images, facts, problem)
 
 

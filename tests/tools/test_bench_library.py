@@ -51,8 +51,9 @@ def test_ranges_go_round_in_the_file() -> None:
 
 
 def test_what_is_refused_is_no_answer(bench: Bench) -> None:
+    (bench.scratch / "files").mkdir()
     library_log.begin(str(bench.scratch / "feed.db"), ()).close()
-    with serving(bench.scratch, {"files": str(bench.scratch / "away")}) as feed:
+    with serving(bench.scratch, {"files": str(bench.scratch / "files")}) as feed:
         load = range_load.Load(feed.port, "/downFile.icc?id=1", "", 10, 10)
         with pytest.raises(OperatorError, match="403"):
             range_load.run(load, 1, 60)

@@ -12,7 +12,7 @@ from eventlog.clock import Clock
 from eventlog.events import DISK
 from projections.tree import TOGETHER, Node
 from watcher.backend import NOTHING, Hints, Place, Sign
-from watcher.observation import is_news
+from watcher.observation import Observation, is_news
 from watcher.reconcile import Gone
 from watcher.recorder import Recorded
 from watcher.removals import Withheld, sort_gone, withhold
@@ -148,7 +148,9 @@ class Follower:
         self._below.clear()
         self._walked = None
         self._losses_at_start = self._losses
-        self.scan = Scan(self._tools, self._root, fresh=fresh, accept=accept)
+        self.scan = Scan(
+            self._tools, self._root, self._settling.is_held, fresh=fresh, accept=accept
+        )
 
     def wait_seconds(self, longest: float) -> float:
         """Return how long nothing needs to be done unless a hint comes."""
@@ -245,7 +247,9 @@ class Follower:
                     before = self._lost.get(place)
                     lost[place] = _Lost(sign, before.since if before else now)
                 elif not looker.is_private(fd, place.name):
-                    batch[place] = looker.look(fd, place, NOTHING if doubtful else sign)
+                    seen = looker.look(fd, place, NOTHING if doubtful else sign)
+                    if not self._is_anothers(seen):
+                        batch[place] = seen
             except PermissionError:
                 continue  # what cannot be looked at stays as it is known; scans count it
         self._tools.widener.widen(batch)
@@ -254,6 +258,13 @@ class Follower:
             self.record(batch, DISK)
         self._lost = lost
         self._give_up_lost(now)
+
+    def _is_anothers(self, seen: Observation) -> bool:
+        """Say whether a face is writing to what was seen, and records it itself."""
+        if seen.facts is None or not self._settling.is_held(seen.place):
+            return False
+        node = self._tools.tree.child(*seen.place)
+        return node is not None and node.state.ino == seen.facts.ino
 
     def _has_news(self, batch: Batch) -> bool:
         """Say whether any look can mean an event; asks of a few at a time, as mostly the first."""
@@ -289,7 +300,7 @@ class Follower:
         self.aftermath(recorded)
         for number, _ in recorded.directories:
             self._tools.directories.forget(number)
-            self._below.append(Scan(self._tools, number))
+            self._below.append(Scan(self._tools, number, self._settling.is_held))
         self.unmounted |= recorded.unmounted
         certain, uncertain = sort_gone(recorded.gone, batch)
         for gone in uncertain:
@@ -370,7 +381,7 @@ class Follower:
             except PermissionError:
                 found = True  # and cannot be listed, which the scan will say
             if found:
-                self._below.append(Scan(self._tools, number))
+                self._below.append(Scan(self._tools, number, self._settling.is_held))
             elif self._tools.directories.is_foreign(number):
                 pass  # its new root lists it
             elif self._tools.tree.node(number) is not None:
@@ -415,7 +426,7 @@ class Follower:
                 continue
             if seen is not None and seen.facts is None:
                 missing.append(lost)
-            elif seen is not None:
+            elif seen is not None and not self._is_anothers(seen):
                 batch[place] = seen
         if batch:
             self._tools.widener.widen(batch)

@@ -26,8 +26,8 @@ _SIGN_OF: Final[Mapping[How, Sign]] = {
 Record = Callable[[Batch, str], None]
 """Stores a batch of looks by an author, and does all that follows from it."""
 
-_ENDS: Final = ("written", "removed", "moved away")
-"""After these no more is expected to be written to a path."""
+_GONE: Final = ("removed", "moved away")
+"""After these nobody can write to a path."""
 
 
 class Performer:
@@ -111,7 +111,9 @@ class Performer:
         """Keep account of who is writing."""
         if how == "writing" and place is not None:
             self._writings.begin(path, author, place)
-        elif how in _ENDS:
+        elif how == "written":
+            self._writings.end(path)
+        elif how in _GONE:
             self._writings.forget(path)
 
     def _look(

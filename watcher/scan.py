@@ -80,17 +80,25 @@ class Scan:
     Args:
         tools: what it works with.
         start: number of the directory to begin with.
+        is_held: whether a face is writing to the file at a place, and records it itself.
         fresh: nothing was ever recorded below it.
         accept: believe also that other filesystems are mounted below it than before.
     """
 
     def __init__(
-        self, tools: Tools, start: int, *, fresh: bool = False, accept: bool = False
+        self,
+        tools: Tools,
+        start: int,
+        is_held: Callable[[Place], bool],
+        *,
+        fresh: bool = False,
+        accept: bool = False,
     ) -> None:
         self.counts = Counts()
         self.unmounted: frozenset[int] = frozenset()
         self._start = start
         self._tools = tools
+        self._is_held = is_held
         self._newcomers = Newcomers(tools.recorder, DISK) if fresh else None
         self.accept = accept
         self.lost: list[int] = []
@@ -289,6 +297,8 @@ class Scan:
                 self._stack.append(_Todo(node.number, below, (fs, found.st_ino)))
             return
         place = Place(todo.number, name)
+        if node is not None and node.state.ino == found.st_ino and self._is_held(place):
+            return
         try:
             facts = looker.facts_at(found, fd, name)
         except FileNotFoundError:

@@ -52,6 +52,10 @@ class Settling:
         """Take all hints about a place again; it must be looked at."""
         self._held.discard(place)
 
+    def is_held(self, place: Place) -> bool:
+        """Say whether a face is writing at a place: what is seen there will be recorded as its."""
+        return place in self._held
+
     def hurry(self) -> int:
         """Make everything due now.
 

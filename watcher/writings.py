@@ -170,8 +170,17 @@ class Writings:
         """Return all writes that were not recorded, for whoever waits for them."""
         found: list[Unrecorded] = []
         with self._lock:
-            self._close(list(self._open), found)
-        return found
+            # What is being written just now is held back until that is recorded.
+            busy = {path: one.author for path, one in self._open.items() if one.busy}
+            self._close([path for path in self._open if path not in busy], found)
+        return found + [Unrecorded(path, busy[path], goes_on=True) for path in busy]
+
+    def end(self, path: bytes) -> None:
+        """Hold back nothing about a file any more, unless somebody is writing to it just now."""
+        with self._lock:
+            writing = self._open.get(path)
+            if writing is not None and not writing.busy:
+                self._close([path], [])
 
     def forget(self, path: bytes) -> None:
         """Hold back nothing about a file any more: it has another path now, or none."""

@@ -210,3 +210,82 @@ def test_attributes_that_are_set_while_a_file_is_written_are_recorded_with_it(
     writer.wait(2.0)
     [_, event] = [e for e in writer.rig.events() if isinstance(e, Created | Modified)][-2:]
     assert (event.author, event.state.mode) == (WHO, 0o100600)
+
+
+def test_a_scan_leaves_what_is_being_written_to_who_writes_it(writer: Writer) -> None:
+    for _ in range(3):
+        writer.write(b"x")
+    writer.rig.scan()
+    assert writer.told() == [(WHO, 1)]
+    writer.wait(2.0)
+    assert writer.told() == [(WHO, 1), (WHO, 3)]
+
+
+def test_so_does_the_scan_of_a_new_directory(writer: Writer) -> None:
+    file = writer.rig.path / "d/f"
+
+    def make() -> list[Touched]:
+        file.parent.mkdir()
+        return [(b"d", "changed")]
+
+    def write() -> list[Touched]:
+        file.write_bytes(b"x")
+        return [(b"d/f", "writing")]
+
+    writer.perform(make, WHO, b"d")
+    writer.perform(write, WHO, b"d/f")
+    assert writer.writings.enter(b"d/f", WHO)
+    file.write_bytes(b"xxx")
+    writer.writings.leave(b"d/f")
+    writer.rig.work()  # lists the new directory
+    writer.wait(2.0)
+    assert writer.told() == [(WHO, 1), (WHO, 3)]
+
+
+def test_a_hint_that_comes_late_leaves_it_too(writer: Writer) -> None:
+    (writer.rig.path / "f").write_bytes(b"old")
+    writer.rig.scan()
+    (writer.rig.path / "f").unlink()
+    writer.perform(lambda: [(PATH, "removed")])
+    for _ in range(3):
+        writer.write(b"x")
+    writer.rig.hint("f", Sign.DELETED | Sign.CREATED | Sign.WRITING)
+    writer.rig.work()
+    writer.wait(2.0)
+    assert writer.told()[1:] == [(WHO, 1), (WHO, 3)]
+
+
+def test_what_others_put_in_its_place_is_theirs(writer: Writer) -> None:
+    for _ in range(3):
+        writer.write(b"x")
+    (writer.rig.path / "other").write_bytes(b"others' data")
+    (writer.rig.path / "other").rename(writer.rig.path / "f")
+    writer.rig.hint("f", Sign.MOVED_TO)
+    writer.rig.work()
+    assert writer.told()[-1] == (DISK, 12)
+
+
+def test_who_asks_for_all_that_was_written_does_not_end_the_writing(writer: Writer) -> None:
+    writer.write(b"x")
+    assert writer.writings.enter(PATH, WHO)
+    writer._append(b"x")
+    writer.performer.record_writes(writer.writings.settle_all())
+    assert writer.told() == [(WHO, 1), (WHO, 2)]
+    writer._append(b"x")
+    writer.rig.hint("f", Sign.WRITING | Sign.WRITTEN)
+    writer.rig.work()
+    writer.writings.leave(PATH)
+    writer.wait(2.0)
+    assert writer.told() == [(WHO, 1), (WHO, 2), (WHO, 3)]
+
+
+def test_nor_does_one_of_several_clients_that_has_finished(writer: Writer) -> None:
+    writer.write(b"x")
+    assert writer.writings.enter(PATH, WHO)
+    writer.perform(lambda: [(PATH, "written")])
+    writer._append(b"x")
+    writer.rig.hint("f", Sign.WRITING | Sign.WRITTEN)
+    writer.rig.work()
+    writer.writings.leave(PATH)
+    writer.wait(2.0)
+    assert writer.told() == [(WHO, 1), (WHO, 2)]

@@ -5,14 +5,13 @@ has recorded, and an older look can never be stored after a newer one.
 """
 
 from collections.abc import Callable, Iterable
-from itertools import islice
 from typing import NamedTuple
 
 from eventlog.clock import Clock
 from eventlog.events import DISK
-from projections.tree import TOGETHER, Node
+from projections.tree import Node
 from watcher.backend import NOTHING, Hints, Place, Sign
-from watcher.observation import Observation, is_news
+from watcher.news import has_news, is_anothers
 from watcher.reconcile import Gone
 from watcher.recorder import Recorded
 from watcher.removals import Withheld, sort_gone, withhold
@@ -248,32 +247,16 @@ class Follower:
                     lost[place] = _Lost(sign, before.since if before else now)
                 elif not looker.is_private(fd, place.name):
                     seen = looker.look(fd, place, NOTHING if doubtful else sign)
-                    if not self._is_anothers(seen):
+                    if not is_anothers(seen, self._settling, self._tools.tree):
                         batch[place] = seen
             except PermissionError:
                 continue  # what cannot be looked at stays as it is known; scans count it
         self._tools.widener.widen(batch)
         self._tools.vanished.note(places, batch, self._tools.tree)
-        if self._has_news(batch):
+        if has_news(batch, self._tools.tree):
             self.record(batch, DISK)
         self._lost = lost
         self._give_up_lost(now)
-
-    def _is_anothers(self, seen: Observation) -> bool:
-        """Say whether a face is writing to what was seen, and records it itself."""
-        if seen.facts is None or not self._settling.is_held(seen.place):
-            return False
-        node = self._tools.tree.child(*seen.place)
-        return node is not None and node.state.ino == seen.facts.ino
-
-    def _has_news(self, batch: Batch) -> bool:
-        """Say whether any look can mean an event; asks of a few at a time, as mostly the first."""
-        looks = iter(batch.values())
-        while some := list(islice(looks, TOGETHER)):
-            known = self._tools.tree.children_at(seen.place for seen in some)
-            if any(is_news(seen, known.get(seen.place)) for seen in some):
-                return True
-        return False
 
     def _give_away(self, numbers: Iterable[int]) -> set[int]:
         """Stop watching directories that were moved to another root; returns which were."""
@@ -426,7 +409,7 @@ class Follower:
                 continue
             if seen is not None and seen.facts is None:
                 missing.append(lost)
-            elif seen is not None and not self._is_anothers(seen):
+            elif seen is not None and not is_anothers(seen, self._settling, self._tools.tree):
                 batch[place] = seen
         if batch:
             self._tools.widener.widen(batch)

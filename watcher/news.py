@@ -1,4 +1,4 @@
-"""Which looks are to be recorded as the disk's: those that say anything new, and are not a face's."""
+"""Which looks are recorded as the disk's: those that say anything new, and are no face's."""
 
 from itertools import islice
 

@@ -60,7 +60,8 @@ def _of_library(
 ) -> dict[str, Callable[[Arguments, Report], Any]]:
     async def user(arguments: Arguments, _: Report) -> dict[str, Any]:
         action = library_actions.ACTIONS[str(arguments["action"])]
-        return await asyncio.to_thread(action, system.library, arguments)
+        wanted = {**arguments, "default_path": system.config.library.default_user_path}
+        return await asyncio.to_thread(action, system.library, wanted)
 
     async def trash(arguments: Arguments, _: Report) -> dict[str, Any]:
         if library is None:

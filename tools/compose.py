@@ -86,7 +86,7 @@ class System:
         self.snapshots = Snapshots(config.database, config.snapshots, clock)
         _prepare(self.snapshots, config)
         self.reader = FeedReader(self.log, self.snapshots.store)
-        self._config = config
+        self.config = config
         self._clock = clock
         self._lock = threading.Lock()
         self._quiet = QuietHours(config.quiet_hours)
@@ -182,7 +182,7 @@ class System:
         """Say what is left out, and whether anything is still to be looked at."""
         states = [observer.status for observer in self.observers]
         return Watching(
-            exclude=list(self._config.exclude),
+            exclude=list(self.config.exclude),
             files=self._own_files(),
             busy=self.log.queued > 0
             or any(s.hints or s.state in ("starting", "scanning") for s in states),
@@ -228,7 +228,7 @@ class System:
             self.snapshots.take_due(stop)
 
     def _observer(self, name: str, path: str) -> Observer:
-        config = self._config
+        config = self.config
         settings = Settings(
             excluded=Excludes(config.exclude),
             private=private_files(map(os.fsencode, self._own_files())),
@@ -251,7 +251,7 @@ class System:
         return Observer(root, self.log, settings, settling, self._clock, self._changed)
 
     def _own_files(self) -> list[str]:
-        config = self._config
+        config = self.config
         thumbs = config.library.thumb_path
         return server_files(
             config.database, config.log_path, config.snapshots, config.archive, thumbs
@@ -307,7 +307,7 @@ class System:
                 observer.suspect(place)
 
     def _hashed_after(self) -> int | None:
-        if not self._config.skip_initial_hash:
+        if not self.config.skip_initial_hash:
             return 0
         return None if self._initial is None else int(self._initial)
 

@@ -151,6 +151,7 @@ class Source(NamedTuple):
         history_days: how long every event is kept.
         archive: absolute path of the directory that keeps what is dropped, or None.
         snapshots: when they are taken, and how long they are kept.
+        default_user_path: see `tools.document.LibrarySection`.
     """
 
     database: str
@@ -159,6 +160,7 @@ class Source(NamedTuple):
     history_days: float = HISTORY_DAYS
     archive: str | None = None
     snapshots: SnapshotsSection = SnapshotsSection()
+    default_user_path: str | None = None
 
 
 def add_source_options(parser: argparse.ArgumentParser) -> None:
@@ -282,6 +284,7 @@ def source(arguments: argparse.Namespace) -> Source:
         written.history_days,
         _archive(written),
         written.snapshots,
+        written.library.default_user_path,
     )
 
 

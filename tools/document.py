@@ -177,6 +177,8 @@ class LibrarySection(Section, frozen=True):
         share_url_timeout: how long a share lasts.
         upload_timeout: how long an upload is kept that does not go on.
         upload_max: bytes of the largest file that is taken; none: any.
+        default_user_path: directory of the root for users who are made without rights; none: they
+            have no root at first.
         thumb_path: directory of thumbnails; beside the database when absent.
         thumb_bytes: bytes that they may take together.
         thumb_workers: processes that make them.
@@ -191,6 +193,7 @@ class LibrarySection(Section, frozen=True):
     share_url_timeout: Seconds = 1800
     upload_timeout: Seconds = 86400
     upload_max: Count | None = None
+    default_user_path: str | None = None
     thumb_path: str | None = None
     thumb_bytes: Count = 1073741824
     thumb_workers: Workers = 1

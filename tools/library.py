@@ -1,8 +1,9 @@
 """Say who may use the media library, and what for.
 
 Passwords are asked for, or read from standard input with --password-stdin. The running server does
-what is asked; without one it is done here. A user without --write and --read may do everything in
-every root. `import` takes over users and rights of an iSyncServer's scanConfig.json.
+what is asked; without one it is done here. A user without --write and --read may use the root of
+`library.default_user_path`, or none until `rights` says more. `import` takes over users and rights
+of an iSyncServer's scanConfig.json.
 """
 
 import argparse
@@ -69,7 +70,8 @@ def _add_log(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do it."""
-    database = source(arguments).database
+    given = source(arguments)
+    database = given.database
     if arguments.what == "import":
         return _import(database, Path(arguments.file))
     wanted: dict[str, Any] = {"action": arguments.action}
@@ -79,9 +81,23 @@ def run(arguments: argparse.Namespace) -> int:
         wanted["password"] = hash_password(_password(stdin=arguments.password_stdin))
     if arguments.action in ("add", "rights"):
         wanted["rights"] = _rights(arguments.write, arguments.read)
-    for line in _done(database, wanted):
+        wanted["default_path"] = given.default_user_path  # a running server knows its own
+    lines = _done(database, wanted)
+    for line in lines:
         print(_shown(line))
+    if arguments.action == "add" and not any(line.rights for line in lines):
+        _say_how(database, arguments.name)
     return 0
+
+
+def _say_how(database: str, name: str) -> None:
+    """Say how a user gets rights who has none."""
+    found = _asked(database, {"action": "roots"})["roots"]
+    roots = ", ".join(line.name for line in msgspec.convert(found, list[RootLine])) or "none yet"
+    sys.stderr.write(
+        f"nasfeed: {printable(name)} may use no root yet (there are: {printable(roots)}); "
+        f"nasfeed library user rights {printable(name)} --write ROOT, or --read ROOT\n"
+    )
 
 
 def _done(database: str, wanted: dict[str, Any]) -> list[UserLine]:

@@ -1,6 +1,8 @@
 """What `nasfeed library` asks for, done by whoever holds the log: a server, or the command."""
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -48,16 +50,37 @@ Action = Callable[[LibraryStore, Mapping[str, Any]], dict[str, Any]]
 
 
 def add(store: LibraryStore, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Make a user, by default with all rights."""
+    """Make a user; whoever is given no rights may use the root of `default_path`, or none."""
     name, password = str(wanted["name"]), str(wanted["password"])
 
     def job(change: Change) -> int:
         rights = _rights(wanted["rights"])
         if rights is None:
-            rights = [Right(root, write=True) for root in library_users.root_names(change)]
+            rights = _default(library_users.roots(change.tree), wanted.get("default_path"))
         return library_users.add(name, password, rights)(change)
 
     return _told(store, store.change(job, AUTHOR))
+
+
+def _default(roots: Sequence[tuple[str, str]], path: str | None) -> list[Right]:
+    """Return the rights of whoever is given none.
+
+    Args:
+        roots: name and path of each.
+        path: of the root for them, as configured; None for none.
+
+    Raises:
+        UserError: that is no root.
+    """
+    if path is None:
+        return []
+    wanted = os.path.realpath(Path(path).expanduser())
+    found = [Right(name, write=True) for name, at in roots if os.path.realpath(at) == wanted]
+    if not found:
+        raise library_users.UserError(
+            f"library.default_user_path: {path} is no root; add it to watches, or give --write ROOT"
+        )
+    return found
 
 
 def passwd(store: LibraryStore, wanted: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 The file is a list of objects: `paths`, `users` with `name` and perhaps `password`, and
 `mergeRootPaths`, which the program reads as `merge`. See the seed, "Scan data". Whoever is named
 beside a path may read and change what is below it. A path must be a root here: rights are given by
-root.
+root. So `mergeRootPaths` changes nothing: no root lies in another one.
 """
 
 import os
@@ -87,8 +87,14 @@ def _read(file: Path) -> list[Entry]:
 def _root_of(path: str, roots: Mapping[str, str], file: Path) -> str:
     wanted = os.path.realpath(Path(path).expanduser())
     for name, root in roots.items():
-        if os.path.realpath(root) == wanted:
+        top = os.path.realpath(root)
+        if top == wanted:
             return name
+        if wanted.startswith(top + "/"):
+            raise OperatorError(
+                f"{file}: {path} lies in the root {name!r}, and rights are of whole roots; write "
+                f"{root} there if all of it is meant, or watch that directory instead of the root"
+            )
     raise OperatorError(
         f"{file}: {path} is no root of this server; add it to watches, serve it once, and try again"
     )

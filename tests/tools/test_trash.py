@@ -27,7 +27,8 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     nas = Nas(tmp_path, {"photos": photos})
     with started(nas):
         pass
-    assert Command(nas, monkeypatch)("user", "add", "Terry", typed=PASSWORD) == 0
+    add = ("user", "add", "Terry", "--write", "photos")
+    assert Command(nas, monkeypatch)(*add, typed=PASSWORD) == 0
     config = tmp_path / "server.yaml"
     config.write_text(
         f"host: 127.0.0.1\nport: 0\ndatabase_url: {database}\nwatches:\n  photos: {photos}\n"

@@ -52,7 +52,26 @@ def files(top: Path) -> Iterator[Stored]:
                 continue
             digest = os.readlink(link).rpartition(b"/")[2]  # noqa: PTH115 - bytes
             if _DIGEST.fullmatch(digest):
-                yield Stored(os.path.relpath(link, links), version_of(found), digest.decode())
+                path = as_asked_for(os.path.relpath(link, links))
+                yield Stored(path, version_of(found), digest.decode())
+
+
+def as_asked_for(path: bytes) -> bytes:
+    """Return the path that clients know a file by.
+
+    Under Python 3 the original takes a path as WSGI hands it over, every byte a character
+    (PEP 3333), and has that encoded once more on the disk: `é` is there as `Ã©`. Under Python 2 it
+    was there as it is. What makes sense only as the one is taken for the one.
+
+    Args:
+        path: as it is on the disk, raw.
+    """
+    try:
+        once = path.decode().encode("latin-1")
+        once.decode()
+    except UnicodeError:
+        return path
+    return once
 
 
 def take(top: Path, stored: Stored, beneath: Beneath, staging: Staging) -> bool:

@@ -234,7 +234,9 @@ class Filetracker:
         try:
             stored = await self._threads.run(lambda: self._open(request))
         except Refusal as refusal:
-            if refusal.status == 404 and self._settings.fallback_url:  # noqa: PLR2004 - of HTTP
+            # The other server knows of one version only, which need not be the one asked for.
+            is_elsewhere = bool(self._settings.fallback_url) and "version" not in request.query
+            if refusal.status == 404 and is_elsewhere:  # noqa: PLR2004 - of HTTP
                 raise self._elsewhere(request) from refusal
             raise
         try:

@@ -141,6 +141,15 @@ def test_an_original_store_is_taken_over_with_its_versions(
     )
 
 
+def test_names_are_taken_over_as_clients_know_them(kept: Kept, original: Original) -> None:
+    as_wsgi_has_it = "żółć/é".encode().decode("latin-1")
+    original.store(as_wsgi_has_it, b"of Python 3")
+    original.store("plain/é", b"of Python 2")
+    assert run("import", original.path, kept.path) == 0
+    assert (kept.path / "żółć/é").read_bytes() == b"of Python 3"
+    assert (kept.path / "plain/é").read_bytes() == b"of Python 2"
+
+
 def test_taking_over_again_takes_only_what_is_newer(kept: Kept, original: Original) -> None:
     original.store("a", b"old")
     original.store("b", b"old")

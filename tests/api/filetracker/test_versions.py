@@ -143,3 +143,12 @@ def test_versions_are_not_in_the_feed_nor_in_lists(store: Tracked) -> None:
     store.put("a", b"new", NOON + 1)
     store.nas.see(store.path)
     assert store.listed() == {"a"}
+
+
+def test_a_version_that_is_missing_is_not_looked_for_on_another_server(tmp_path: Path) -> None:
+    with tracked(tmp_path, fallback_url="http://localhost:1/") as store:
+        store.put("a", b"data")
+        assert store.get("b").status == 307
+        for path in ("a", "b"):
+            reply = store.ask("GET", f"/files/{path}?version={NOON - 1}")
+            assert (reply.status, reply.reason) == (404, f'File "{path}" has no such version')

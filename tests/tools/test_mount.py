@@ -82,6 +82,26 @@ def test_a_file_is_written_and_read_back(mount: Mounted, place: Path) -> None:
     wait_until(lambda: "f" in mount.server.names())
 
 
+def test_a_file_that_is_written_anew_has_nothing_left_of_before(
+    mount: Mounted, place: Path
+) -> None:
+    theirs = mount.disk / place.name / "theirs"
+    theirs.write_text("theirs, a long one")
+    wait_until((place / "theirs").exists, "it is seen")
+    (place / "mine").write_text("mine, a long one")
+    for path in (place / "theirs", place / "mine"):
+        for text in ("shorter", "new", ""):
+            path.write_text(text)
+            assert (path.read_text(), path.stat().st_size) == (text, len(text))
+            assert served(mount, path).read_text() == text
+    with (place / "mine").open("w") as first, (place / "mine").open("w") as second:
+        first.write("first")
+        first.flush()
+        assert (place / "mine").read_text() == "first"
+        second.write("2")
+    assert (place / "mine").read_text() == "2irst"
+
+
 def test_what_is_appended_in_small_pieces_is_all_there(mount: Mounted, place: Path) -> None:
     file = place / "log"
     with file.open("ab", buffering=0) as opened:

@@ -166,6 +166,13 @@ class Behind:
         node.told = node.told.resized(len(draft.data), self._now())
         return True
 
+    def cut(self, node: Node) -> None:
+        """Take away all bytes of a file that the server has not been told of."""
+        draft = self._drafts.get(node.number)
+        if draft is not None and node.told is not None:
+            draft.data.clear()
+            node.told = node.told.resized(0, self._now())
+
     def amend(self, node: Node, after: Told, wanted: list[tuple[str, Fields]]) -> bool:
         """Change attributes of something that is on its way; False: it is not.
 

@@ -25,12 +25,21 @@ class Contents(Base):
 
     @handler
     async def open(self, inode: int, flags: int, _ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
-        """Open a file; whether it may be written to is asked now, as writes come too late."""
+        """Open a file; whether it may be written to is asked now, as writes come too late.
+
+        The kernel counts on O_TRUNC being heeded here.
+        """
         node = self.nodes[inode]
-        if flags & (os.O_WRONLY | os.O_RDWR) and self.behind.draft(inode) is None:
+        if self.behind.draft(inode) is not None:
+            if flags & os.O_TRUNC:
+                self.behind.cut(node)
+        elif flags & (os.O_WRONLY | os.O_RDWR | os.O_TRUNC):
             await self._settle(inode)
-            asked = flags & os.O_ACCMODE
+            await self._pending.flush(inode)
+            asked = flags & (os.O_ACCMODE | os.O_TRUNC)
             await self._ask("OPEN", self.nodes.path(inode), {"X-Spock-flag": asked})
+        if flags & os.O_TRUNC:
+            node.seen = None  # the kernel keeps nothing of what was there
         keeps = self._is_trusted and node.seen is not None and node.seen == node.paged
         node.paged = node.seen
         return self._opened(node, keeps=keeps)

@@ -8,7 +8,7 @@ import stat
 import pyfuse3
 
 from tools.mounting.base import HIDDEN, Base, handler, owner, target_field
-from tools.mounting.homes import Owner
+from tools.mounting.homes import NAME_MAX, Owner
 from tools.mounting.told import told
 from tools.mounting.wire import DEADLINE_SECONDS, Fields
 
@@ -21,6 +21,8 @@ class Naming(Base):
         self, parent_inode: int, name: bytes, _ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
         """Find a name."""
+        if len(name) > NAME_MAX:
+            raise OSError(errno.ENAMETOOLONG, "no server has such names")
         known = self.nodes.child(parent_inode, name)
         if known is not None and known.told is not None and not known.is_directory:
             return self._enter_new((known, known.told))

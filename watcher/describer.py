@@ -23,6 +23,7 @@ from watcher.backlog import Backlog, Tally
 from watcher.doubts import Doubts
 from watcher.metadata.pool import ProbePool
 from watcher.metadata.task import Outcome, Status, Task
+from watcher.pace import Pace
 
 PAGE = 500
 """Nodes asked for by one query."""
@@ -30,6 +31,9 @@ PAGE = 500
 GATHER_MAX = 256
 GATHER_SECONDS = 0.1
 """While much is to be done, outcomes are appended in groups of so many or so often."""
+
+ROUNDS_PER_SECOND = 50
+"""How often the log is asked what is pending, while it grows all the time."""
 
 IDLE_SECONDS = 1.0
 """The longest sleep: a poll that backs up the wake-ups."""
@@ -192,8 +196,10 @@ class Describer:
         self._pool = pool = self._make_pool()
         unsubscribe = self._log.wakeup.subscribe(pool.wake)
         try:
+            pace = Pace(self._clock.monotonic(), ROUNDS_PER_SECOND)
             while not self._stopping.is_set():
                 self._round(pool, Tree(connection))
+                self._stopping.wait(pace.wait_seconds(self._clock.monotonic()))
         finally:
             unsubscribe()
             self._pool = None

@@ -16,9 +16,11 @@ class Pace:
 
     Args:
         now: seconds of a clock that never goes back.
+        per_second: how often it may be woken all the time.
     """
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, per_second: float = WAKES_PER_SECOND) -> None:
+        self._per_second = per_second
         self._left = float(WAKES_AT_ONCE)
         self._at = now
 
@@ -28,6 +30,6 @@ class Pace:
         Args:
             now: seconds of the same clock.
         """
-        gained = (now - self._at) * WAKES_PER_SECOND
+        gained = (now - self._at) * self._per_second
         self._left, self._at = min(float(WAKES_AT_ONCE), self._left + gained) - 1, now
-        return max(0.0, -self._left / WAKES_PER_SECOND)
+        return max(0.0, -self._left / self._per_second)

@@ -33,6 +33,9 @@ _READ: Final = os.O_RDONLY | os.O_NONBLOCK
 _SMALL: Final = 2**26
 """Bytes that are read at once for a digest that nobody has asked for by itself."""
 
+_SMALL_UPLOAD: Final = 2**20
+"""Bytes that are written, and fail to be, before it is worth asking whether there is space."""
+
 Fields = Mapping[str, str]
 
 
@@ -215,10 +218,8 @@ class Store:
                 raise Refusal(403, "this name is excluded from the feed, so nothing is stored here")
             self.usage.check(size)
             new = self.staging.new_file(change.path)
-            found = os.fstatvfs(new.fd)
-            if size > found.f_bavail * found.f_frsize:
-                with new:
-                    raise Refusal(507, "the disk has not enough space left")
+            if size > _SMALL_UPLOAD:
+                _check_space(new, size)
             return new
 
     def put(self, change: Change, new: NewFile, digest: str) -> int:
@@ -245,7 +246,8 @@ class Store:
                 return []
             size = os.fstat(new.fd).st_size
             self.usage.check(size)
-            made = self.beneath.make_directories(_above(change.path))
+            # Where a file is, its directories are as well.
+            made = [] if before else self.beneath.make_directories(_above(change.path))
             gone = self._keep(change, before)
             with self.beneath.entry(change.path) as entry:
                 new.place(entry.directory, entry.name)
@@ -332,6 +334,14 @@ class Store:
             raise Refusal(409, "something that is no file has this name")
         check_write(change.fields, found)
         return found
+
+
+def _check_space(new: NewFile, size: int) -> None:
+    """Refuse at once what the disk has no space for, and give the new file up."""
+    found = os.fstatvfs(new.fd)
+    if size > found.f_bavail * found.f_frsize:
+        with new:
+            raise Refusal(507, "the disk has not enough space left")
 
 
 _NOTHING_TO_READ: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)

@@ -14,6 +14,7 @@ import pytest
 from asyncinotify import Inotify, Mask
 
 from api.beneath.paths import BadPathError, join, split
+from api.beneath.reach import reach_of
 from api.beneath.resolve import Resolver
 from api.beneath.root import Beneath
 from api.beneath.staging import OWN, STAGING, Staging
@@ -341,3 +342,17 @@ def test_no_descriptor_is_left_open(root: Path, beneath: Beneath) -> None:
         except OSError:
             continue
     assert descriptors() == before
+
+
+def test_how_far_a_rename_reaches_is_said_alike_by_all_kernels(root: Path) -> None:
+    for path in (root, Path("/proc"), Path("/")):
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            assert reach_of(fd) == (_mount_of(fd), path.stat().st_dev)
+        finally:
+            os.close(fd)
+
+
+def _mount_of(fd: int) -> int:
+    lines = Path(f"/proc/self/fdinfo/{fd}").read_text("ascii").splitlines()
+    return next(int(line.removeprefix("mnt_id:")) for line in lines if line.startswith("mnt_id:"))

@@ -3,20 +3,16 @@
 import contextlib
 import errno
 import os
-import stat
 import threading
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from api.beneath.owned import give, inherited
 from api.beneath.paths import BadPathError, join, split
 from api.beneath.resolve import Resolver
 
 OpenRoot = Callable[[], int]
 """Opens the directory itself, and makes sure that it is the right one; the caller closes it."""
-
-_BITS = 0o7777
-_FILE_BITS = 0o666
-_DIRECTORY_BITS = 0o2777
 
 
 class Entry(NamedTuple):
@@ -217,36 +213,6 @@ _STAYS = frozenset(
 """Why a directory is not removed: it is in use, or somebody else was faster."""
 
 
-def adopt(fd: int, directory: int) -> None:
-    """Give a new file or directory the owner and mode that go with the directory it is in.
-
-    Faces run with a mask that keeps what they make to themselves; what clients store is for
-    whoever may use the directory.
-
-    Args:
-        fd: of what is new.
-        directory: descriptor of the directory.
-    """
-    around = os.fstat(directory)
-    is_directory = stat.S_ISDIR(os.fstat(fd).st_mode)
-    bits = _DIRECTORY_BITS if is_directory else _FILE_BITS
-    if os.geteuid() == 0:
-        os.fchown(fd, around.st_uid, around.st_gid)
-    os.fchmod(fd, around.st_mode & bits)
-
-
-def take_after(fd: int, before: os.stat_result) -> None:
-    """Give a new file the owner and mode of the one whose place it takes.
-
-    Args:
-        fd: of the new one.
-        before: what `lstat` said of the old one.
-    """
-    if os.geteuid() == 0:
-        os.fchown(fd, before.st_uid, before.st_gid)
-    os.fchmod(fd, before.st_mode & _BITS & ~(stat.S_ISUID | stat.S_ISGID))
-
-
 def _make_directory(entry: Entry, *, durable: bool) -> bool:
     """Make a directory; return whether nobody else was faster."""
     try:
@@ -256,7 +222,7 @@ def _make_directory(entry: Entry, *, durable: bool) -> bool:
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     fd = os.open(entry.name, flags, dir_fd=entry.directory)
     try:
-        adopt(fd, entry.directory)
+        give(fd, inherited(entry.directory, is_directory=True))
     finally:
         os.close(fd)
     if durable:

@@ -12,9 +12,10 @@ import secrets
 from typing import Final, Self
 
 from api.beneath.elsewhere import Elsewhere
+from api.beneath.owned import Owned, give, inherited, taken_over
 from api.beneath.paths import join, split
 from api.beneath.reach import Reach, reach_of
-from api.beneath.root import Beneath, adopt, take_after
+from api.beneath.root import Beneath
 
 OWN: Final = b".nasfeed"
 """Directory in a root that belongs to the faces; excluded from the feed, and not to be named."""
@@ -41,6 +42,7 @@ class NewFile:
 
     Args:
         directory: descriptor of where it is written; closed in the end, but not on an error here.
+        owned: owner and mode that it will have in its place, as far as that is known.
 
     Attributes:
         fd: a descriptor to write to; once it is finished or placed, only to read.
@@ -49,8 +51,10 @@ class NewFile:
         OSError: nothing can be written there.
     """
 
-    def __init__(self, directory: int) -> None:
+    def __init__(self, directory: int, owned: Owned) -> None:
         self._directory = directory
+        self._owned = owned
+        self._is_finished = False
         self._is_placed = False
         while True:
             self._name = b"%b%b" % (secrets.token_hex(_RANDOM_BYTES).encode(), _STRAY)
@@ -89,7 +93,7 @@ class NewFile:
             os.close(self._directory)
 
     def finish(self, mtime_ns: int) -> None:
-        """Set the time of last change and have all of it on the disk.
+        """Set owner, mode and the time of last change, and have all of it on the disk.
 
         Args:
             mtime_ns: nanoseconds since 1970 UTC.
@@ -97,12 +101,14 @@ class NewFile:
         Raises:
             OSError: it may not be on the disk.
         """
+        give(self.fd, self._owned)
         os.utime(self.fd, ns=(mtime_ns, mtime_ns))
         os.fsync(self.fd)
+        self._is_finished = True
         self._end_writing()
 
     def place(self, directory: int, name: bytes) -> None:
-        """Rename it to where it belongs, in place of what is there.
+        """Rename it to where it belongs, in place of what is there; all of it is on the disk then.
 
         The name is on the disk only when the directory is synced.
 
@@ -115,11 +121,12 @@ class NewFile:
         """
         self._end_writing()
         try:
-            before = os.lstat(name, dir_fd=directory)
+            owned = taken_over(os.lstat(name, dir_fd=directory))
         except FileNotFoundError:
-            adopt(self.fd, directory)
-        else:
-            take_after(self.fd, before)
+            owned = inherited(directory)
+        if not self._is_finished or owned != self._owned:
+            give(self.fd, owned)
+            os.fsync(self.fd)  # or the bytes might outlast a power cut, and not who may read them
         os.rename(self._name, name, src_dir_fd=self._directory, dst_dir_fd=directory)
         self._is_placed = True
 
@@ -142,13 +149,13 @@ class Staging:
             BadPathError: no client may name such a path.
             OSError: nothing can be written there.
         """
-        names, reach = self._existing(split(path)[:-1])
+        names, reach, owned = self._around(split(path))
         directory = self._open_staging()
         if reach_of(directory) != reach:
             os.close(directory)
             directory = self._elsewhere.open(names)
         try:
-            return NewFile(directory)
+            return NewFile(directory, owned)
         except OSError:
             os.close(directory)
             raise
@@ -191,16 +198,33 @@ class Staging:
             os.mkdir(entry.name, 0o700, dir_fd=entry.directory)
         return self._beneath.open(STAGING, flags)
 
-    def _existing(self, names: tuple[bytes, ...]) -> tuple[tuple[bytes, ...], Reach]:
-        """Return the names of the lowest of some directories that is there, and its reach."""
+    def _around(self, names: tuple[bytes, ...]) -> tuple[tuple[bytes, ...], Reach, Owned]:
+        """Look at where a file is to be placed.
+
+        Args:
+            names: of its path.
+
+        Returns:
+            The names of the lowest directory above it that is there, its reach, and what the file
+            will have for owner and mode.
+        """
+        above = names[:-1]
         while True:
             try:
-                with self._beneath.directory(join(names)) as fd:
-                    return names, reach_of(fd)
+                with self._beneath.directory(join(above)) as fd:
+                    return above, reach_of(fd), _owned_at(fd, names[len(above) :])
             except FileNotFoundError:
-                if not names:
+                if not above:
                     raise
-                names = names[:-1]
+                above = above[:-1]
+
+
+def _owned_at(directory: int, rest: tuple[bytes, ...]) -> Owned:
+    """Return owner and mode that a file will have some names below a directory."""
+    if len(rest) == 1:
+        with contextlib.suppress(FileNotFoundError):
+            return taken_over(os.lstat(rest[0], dir_fd=directory))
+    return inherited(directory)
 
 
 def _sweep_one(directory: int, name: str) -> bool:

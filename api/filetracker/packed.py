@@ -122,7 +122,6 @@ class Packed:
         with self._staging.new_file(path) as new:
             size = self._fill(fd, new.fd, digest)
             if size:
-                os.fsync(new.fd)  # else a power cut could leave a name for half of it
                 with self._beneath.entry(path) as entry:
                     new.place(entry.directory, entry.name)
             return size

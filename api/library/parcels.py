@@ -13,8 +13,8 @@ import stat
 from collections.abc import Iterator
 from typing import Final, Self
 
+from api.beneath.owned import give, inherited
 from api.beneath.reach import reach_of
-from api.beneath.root import adopt
 from api.beneath.staging import OWN, NewFile
 from api.library.call import Place
 from api.library.wire import BAD_PARAMETER, LibraryError
@@ -188,7 +188,7 @@ class Whole:
         if self._new is not None:
             self._new.place(directory, name)
         else:
-            adopt(self._fd, directory)
+            give(self._fd, inherited(directory))
             if self._mtime_ns is not None:
                 os.utime(self._fd, ns=(self._mtime_ns, self._mtime_ns))
             os.fsync(self._fd)

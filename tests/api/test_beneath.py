@@ -261,6 +261,31 @@ def test_a_file_that_takes_the_place_of_another_keeps_its_mode(
     assert stat.S_IMODE((root / "d/f").stat().st_mode) == 0o604
 
 
+@pytest.mark.parametrize("path", ["f", "d/f", "d/new/deeper/f"])
+def test_owner_and_mode_are_synced_with_the_content(
+    root: Path, beneath: Beneath, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    (root / "d").chmod(0o775)
+    (root / "d/f").chmod(0o604)
+    with Staging(beneath).new_file(path.encode()) as new:
+        new.finish(1)
+        synced = stat.S_IMODE(os.fstat(new.fd).st_mode)
+        beneath.make_directories(path.rpartition("/")[0].encode())
+        monkeypatch.setattr(os, "fchmod", None)
+        with beneath.entry(path.encode()) as entry:
+            new.place(entry.directory, entry.name)
+    assert stat.S_IMODE((root / path).stat().st_mode) == synced
+
+
+def test_a_mode_that_changed_meanwhile_is_taken_over(root: Path, beneath: Beneath) -> None:
+    with Staging(beneath).new_file(b"d/f") as new:
+        new.finish(1)
+        (root / "d/f").chmod(0o604)
+        with beneath.entry(b"d/f") as entry:
+            new.place(entry.directory, entry.name)
+    assert stat.S_IMODE((root / "d/f").stat().st_mode) == 0o604
+
+
 def test_a_file_that_is_given_up_leaves_nothing(root: Path, beneath: Beneath) -> None:
     with pytest.raises(ZeroDivisionError), Staging(beneath).new_file(b"new/f") as new:
         os.write(new.fd, bytes(1 // 0))

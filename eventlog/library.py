@@ -184,6 +184,7 @@ class Share(msgspec.Struct, frozen=True, array_like=True):
         user: number of whoever shared it; the share is worth what that user's rights are.
         key: SHA-256 of the key.
         begun_us, expires_us: from when and until when.
+        left: bytes that may still be sent of it; None: any.
     """
 
     node: int
@@ -191,6 +192,7 @@ class Share(msgspec.Struct, frozen=True, array_like=True):
     key: bytes
     begun_us: int
     expires_us: int
+    left: int | None = None
 
 
 class Upload(msgspec.Struct, frozen=True, array_like=True):

@@ -89,6 +89,10 @@ class Library:
         """Return number and state of the share of a key's hash."""
         return self._first(Share, BY_KEY, Kind.SHARE, key)
 
+    def share_numbered(self, number: int) -> Share | None:
+        """Return a share by number."""
+        return self._one(Share, BY_NUMBER, number, Kind.SHARE)
+
     def shares(self) -> list[tuple[int, Share]]:
         """Return all shares, in order of what is shared."""
         return list(self._all(Share, ALL, Kind.SHARE))

@@ -76,6 +76,7 @@ def change_user(
         if password is not None:
             user = msgspec.structs.replace(user, password=password)
             end_sessions(change, number, "password changed")
+            end_shares(change, number, "password changed")
         change.put(msgspec.structs.replace(user, changed_us=change.now_us), number)
         return number
 
@@ -92,9 +93,7 @@ def remove(name: str) -> Callable[[Change], int]:
     def job(change: Change) -> int:
         number, _ = known(change, name)
         end_sessions(change, number, "user removed")
-        for share, state in change.library.shares():
-            if state.user == number:
-                change.end(Kind.SHARE, share, "user removed")
+        end_shares(change, number, "user removed")
         for upload, _state in change.library.uploads(number):
             change.end(Kind.UPLOAD, upload, "user removed")
         change.end(Kind.USER, number, "removed")
@@ -196,6 +195,13 @@ def end_sessions(change: Change, user: int, reason: str) -> None:
     """End all sessions of a user."""
     for number, _ in change.library.sessions(user):
         change.end(Kind.SESSION, number, reason)
+
+
+def end_shares(change: Change, user: int, reason: str) -> None:
+    """End all shares of a user."""
+    for number, share in change.library.shares():
+        if share.user == user:
+            change.end(Kind.SHARE, number, reason)
 
 
 def any_over(store: LibraryStore, now_us: int) -> bool:

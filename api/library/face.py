@@ -6,6 +6,7 @@ done. The wire is the program's; what the text promises beside it is kept as far
 - User names: the text says that case counts, the program ignores it. Case does not count, so that
   nobody can be mistaken for somebody else.
 - `shareFileUrl.icc`: the data is the key itself, as in the program; `shareKey` stands beside it.
+  With `count`, which neither knows, the file can be read so many times.
 - A small thumbnail is 100 by 100 in the text and 160 by 160 in the program; it is 100 by 100, which
   every client can show. A picture that is smaller keeps its size, but is made anew all the same.
 - Thumbnails are sent as what they are, JPEG or WebP; the program calls all of them mere bytes.
@@ -14,6 +15,8 @@ done. The wire is the program's; what the text promises beside it is kept as far
   answers -10002 for some and data for others.
 - `updateHelpInfo.icc` without fields is -10003; the program fails.
 - Downloads of unknown ids are 404; the program redirects to nowhere.
+- A share key that opens nothing is 404, with the code -10003 of the program. That answers 200,
+  which a player or a browser takes for the file.
 - `ext` is the ending of the file's name; the program gives Pillow's name of the format for scanned
   images, which the text does not know.
 - Passwords in the query of `login.icc` are taken, as the program does. They may end in the logs of
@@ -41,7 +44,7 @@ from api.files.transfer import send_range
 from api.library import download, shares, tus, wire
 from api.library.accounts import Accounts
 from api.library.call import Call, Reply, Service, Who
-from api.library.download import Opened
+from api.library.download import Download, Opened
 from api.library.guarding import guarded
 from api.library.incoming import Incoming
 from api.library.keeper import Keeper
@@ -71,6 +74,8 @@ LOGIN_THREADS: Final = 2
 
 _PATH: Final = re.compile(r"/([A-Za-z]+)\.ic(\w*)(\.\w{1,16})?")
 _END: Final = {"type": "http.response.body", "body": b"", "more_body": False}
+_OK: Final = 200
+_WITH_FILE: Final = (200, 206)
 _BAD_FILE: Final = 416
 _FORBIDDEN: Final = 403
 _STATUS_OF: Final = {NOT_LOGGED_IN: _FORBIDDEN, BAD_PARAMETER: _BAD_FILE, NOT_FOUND: 404}
@@ -230,32 +235,53 @@ class LibraryFace:
         self, name: str, call: Call, scope: Scope, receive: Receive, send: Send
     ) -> None:
         try:
-            opened = await self._threads.run(lambda: guarded(self._open, name, call))
+            opened, spending = await self._threads.run(lambda: guarded(self._open, name, call))
         except LibraryError as error:
-            raise LibraryError(error.code, _STATUS_OF.get(error.code, error.status)) from error
+            raise _of_download(error) from error
         try:
             answer = download.plan(call.fields, opened)
-            start = {"type": "http.response.start", "status": answer.status}
-            await send({**start, "headers": answer.fields})
-            if scope["method"] == "GET":
-                await self._send_parts(opened, answer.parts, scope, receive, send)
-            await send(_END)
+            is_read = scope["method"] == "GET" and answer.status in _WITH_FILE
+            async with self._spent(spending if is_read else None, answer, send) as counted:
+                start = {"type": "http.response.start", "status": answer.status}
+                await counted({**start, "headers": answer.fields})
+                if scope["method"] == "GET":
+                    await self._send_parts(opened, answer.parts, scope, receive, counted)
+                await counted(_END)
         finally:
             os.close(opened.fd)
 
-    def _open(self, name: str, call: Call) -> Opened:
+    @contextlib.asynccontextmanager
+    async def _spent(
+        self, spending: shares.Spending | None, answer: Download, send: Send
+    ) -> AsyncIterator[Send]:
+        """Lend a `send` that counts what is sent of a share that may be read so many times."""
+        if spending is None:
+            yield send
+            return
+        wanted, sent = sum(p.stop - p.start for p in answer.parts if isinstance(p, Range)), 0
+
+        async def counted(message: Message) -> None:
+            nonlocal sent
+            await send(message)
+            sent += len(message.get("body", b"")) + message.get("count", 0)
+
+        await self._threads.run(lambda: guarded(spending.take, wanted))
+        try:
+            yield counted
+        finally:
+            await self._threads.run(lambda: guarded(spending.settle, sent))
+
+    def _open(self, name: str, call: Call) -> shares.Shared:
         if name == "shareFile":
-            found = shares.open_shared(
+            return shares.open_shared(
                 self.service, call.parameters.text("shareKey", shares.KEY_MAX)
             )
-            if found is None:
-                raise LibraryError(BAD_PARAMETER)
-            return found
         known = call._replace(who=self._who(call))
         if known.who is None:
             raise LibraryError(NOT_LOGGED_IN)
         with known.reading() as reading:
-            return download.open_file(reading, reading.file(call.parameters.integer("id")))
+            row = reading.file(call.parameters.integer("id"))
+            return shares.Shared(download.open_file(reading, row), None)
 
     async def _send_parts(
         self,
@@ -274,6 +300,12 @@ class LibraryFace:
                     )
                 else:
                     await send({"type": "http.response.body", "body": part, "more_body": True})
+
+
+def _of_download(error: LibraryError) -> LibraryError:
+    """Return the answer to a download that cannot be; players look at the status alone."""
+    status = _STATUS_OF.get(error.code, error.status) if error.status == _OK else error.status
+    return LibraryError(error.code, status)
 
 
 def _route(scope: Scope) -> tuple[str, Route]:

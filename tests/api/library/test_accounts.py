@@ -127,17 +127,23 @@ def test_a_share_ends_with_its_time_and_with_the_right_of_who_shared(
     stranger = home.person()
     assert stranger.ask("GET", target).body == b"x"
     home.store.change(library_users.change_user("terry", rights=[]), "test")
-    assert stranger.ask("GET", target).status == 416
+    assert stranger.ask("GET", target).status == 404
     again = library_users.change_user("terry", rights=[Right("photos", write=False)])
     home.store.change(again, "test")
     assert stranger.ask("GET", target).body == b"x"
     clock.ahead_us += 61_000_000
-    assert stranger.ask("GET", target).status == 416
+    assert stranger.ask("GET", target).status == 404
 
 
 @pytest.mark.parametrize("what", ["password", "removal"])
-def test_another_password_or_a_removal_ends_all_sessions(home: Family, what: str) -> None:
+def test_another_password_or_a_removal_ends_all_sessions_and_shares(
+    home: Family, what: str
+) -> None:
     one, two = home.person("terry"), home.person("terry")
+    (home.nas.roots["photos"] / "a.txt").write_bytes(b"x")
+    number = home.number(home.nas.roots["photos"] / "a.txt")
+    target = f"/shareFile.icc?shareKey={one.get('shareFileUrl', id=number).data}"
+    assert home.person().ask("GET", target).status == 200
     if what == "password":
         job = library_users.change_user("terry", password=hash_password("another"))
     else:
@@ -145,6 +151,7 @@ def test_another_password_or_a_removal_ends_all_sessions(home: Family, what: str
     home.store.change(job, "test")
     assert [one.get("catalogs", pids=-1).code, two.get("catalogs", pids=-1).code] == [-10001] * 2
     assert home.person().log_in("terry").code == -10000
+    assert home.person().ask("GET", target).status == 404
 
 
 def test_there_are_only_so_many_sessions(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A family's day with the library, by a client written from the seed's text."""
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -254,13 +255,51 @@ def test_a_share_needs_no_login_and_dies_with_the_file(
     assert shared.json["shareKey"] == key
     stranger = home.person()
     assert stranger.ask("GET", f"/shareFile.icc.mp4?shareKey={key}").body == DATA
-    assert stranger.ask("GET", f"/shareFile.icc?shareKey={key}x").status == 416
+    assert stranger.ask("GET", f"/shareFile.icc?shareKey={key}x").status == 404
     other = terry.get("shareFileUrl", id=number).data
     assert other != key
     assert terry.post("revokeShare", shareKey=other).data == "OK"
-    assert stranger.ask("GET", f"/shareFile.icc?shareKey={other}").status == 416
+    assert stranger.ask("GET", f"/shareFile.icc?shareKey={other}").status == 404
     assert terry.post("deleteFiles", ids=str(number)).data == "OK"
-    assert stranger.ask("GET", f"/shareFile.icc?shareKey={key}").status == 416
+    assert stranger.ask("GET", f"/shareFile.icc?shareKey={key}").status == 404
+
+
+def test_a_share_with_a_count_is_read_so_many_times(
+    home: Family, terry: Person, photos: Path
+) -> None:
+    number = put(home, photos / "counted.mp4")
+    stranger = home.person()
+    key = terry.get("shareFileUrl", id=number, count=2).data
+    target = f"/shareFile.icc.mp4?shareKey={key}"
+    assert stranger.ask("GET", target).body == DATA
+    assert stranger.ask("HEAD", target).status == 200
+    assert stranger.ask("GET", target, Range="bytes=0-1").body == DATA[:2]  # as players begin
+    assert stranger.ask("GET", target, Range="bytes=99999-").status == 416
+    assert stranger.ask("GET", target, Range="bytes=0-").body == DATA
+    ended = stranger.ask("GET", target)
+    assert (ended.status, ended.code) == (404, -10003)
+    for count in (0, -1, "x", 10**7):
+        assert terry.get("shareFileUrl", id=number, count=count).code == -10003
+
+
+def test_what_a_cut_kept_from_a_reader_is_not_counted(
+    home: Family, terry: Person, photos: Path
+) -> None:
+    data = bytes(20_000_000)
+    number = put(home, photos / "cut.mp4", data)
+    key = terry.get("shareFileUrl", id=number, count=1).data
+    target = f"/shareFile.icc.mp4?shareKey={key}"
+    with socket.create_connection(("127.0.0.1", terry.port)) as connection:
+        connection.sendall(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 200")
+
+    def left() -> int:
+        with home.store.reading() as view:
+            return next(s.left or 0 for _, s in view.library.shares() if s.node == number)
+
+    home.nas.wait(lambda: left() > 0, "what was not sent is given back")
+    assert home.person().ask("GET", target).body == data
+    assert home.person().ask("GET", target).status == 404
 
 
 def test_what_is_deleted_lies_in_the_trash_and_comes_back(

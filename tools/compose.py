@@ -59,6 +59,10 @@ READY_KEY = "ready"
 LIMITED_RESCAN_SECONDS = 30.0
 """Between comparisons with the disk while the kernel gives no more watches."""
 
+BEHIND_MIN = 10_000
+"""Places of a root that wait to be looked at, from which on no contents are read: a change is to be
+seen soon, and then read."""
+
 _log = logging.getLogger("nasfeed")
 
 MEGABYTE = 1_000_000
@@ -100,7 +104,7 @@ class System:
         self.describer = Describer(
             self.log,
             lambda: make_pool(config, clock),
-            When(self._is_being_written, self._hashed_after, self._is_quiet),
+            When(self._is_being_written, self._hashed_after, self._is_resting),
             Roots(self._suspect, self._is_followed),
             clock,
         )
@@ -290,6 +294,10 @@ class System:
 
     def _is_quiet(self) -> bool:
         return self._quiet.hold(self._clock.now_us())
+
+    def _is_resting(self) -> bool:
+        behind = any(len(settling) > BEHIND_MIN for settling in self._settlings)
+        return behind or self._is_quiet()
 
     def _is_being_written(self, place: Place) -> bool:
         now = self._clock.monotonic()

@@ -86,12 +86,13 @@ class When(NamedTuple):
         being_written: whether a writer seems to have the file at a place open.
         hashed_after: only files whose last event is after this position are hashed; None: not
             known yet, so none is. Asked each time.
-        is_quiet: whether disks are left to sleep now, so that no file is read.
+        is_resting: whether no file is begun now: disks are left to sleep, or observers have fallen
+            behind and need the processors.
     """
 
     being_written: Callable[[Place], bool]
     hashed_after: Callable[[], int | None]
-    is_quiet: Callable[[], bool]
+    is_resting: Callable[[], bool]
 
 
 class Describer:
@@ -235,7 +236,7 @@ class Describer:
 
     def _plan(self, pool: ProbePool, tree: Tree) -> None:
         now = self._clock.monotonic()
-        while pool.room > 0 and not self._when.is_quiet():
+        while pool.room > 0 and not self._when.is_resting():
             nodes = self._backlog.next(tree, min(PAGE, pool.room), now)
             if not nodes:
                 return

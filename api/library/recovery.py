@@ -28,24 +28,27 @@ class Recovery:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._steps = 0
         with service.store.reading() as view:
-            self._left: list[Callable[[], None]] = [
+            self._left: list[Callable[[], bool]] = [
                 partial(self._finish, number, upload) for number, upload in view.library.uploads()
             ]
             self._left += [partial(self._settle, *found) for found in view.library.trash()]
 
     def step(self) -> None:
-        """Try to end what is left.
+        """Try to end what is left; called often, it does so less and less often.
 
         Raises:
             LogError: nothing can be stored.
         """
-        self._left = [work for work in self._left if not self._is_over(work)]
+        self._steps += 1
+        if self._steps.bit_count() == 1:
+            self._left = [work for work in self._left if not self._is_over(work)]
 
-    def _is_over(self, work: Callable[[], None]) -> bool:
+    def _is_over(self, work: Callable[[], bool]) -> bool:
         """Do something; return whether it need not be tried again."""
         try:
-            work()
+            return work()
         except RootUnavailableError:
             return False
         except LibraryError:
@@ -54,7 +57,7 @@ class Recovery:
             _log.warning("the library could not end what a crash interrupted: %s", error)
         return True
 
-    def _finish(self, number: int, upload: Upload) -> None:
+    def _finish(self, number: int, upload: Upload) -> bool:
         with self._service.store.reading() as view:
             user = view.library.user(upload.user)
         if user is not None and not upload.note.node:
@@ -62,6 +65,7 @@ class Recovery:
             sending = found(self._service, who, number)
             if sending.is_whole:
                 finish(self._service, who, sending)
+        return True
 
-    def _settle(self, entity: int, trashed: Trashed) -> None:
-        Trash(self._service).settle(entity, trashed)
+    def _settle(self, entity: int, trashed: Trashed) -> bool:
+        return Trash(self._service).settle(entity, trashed)

@@ -129,8 +129,11 @@ class Trash:
         bins.remove(beneath, path)
         self._end(entity, "emptied", author)
 
-    def settle(self, entity: int, trashed: Trashed) -> None:
+    def settle(self, entity: int, trashed: Trashed) -> bool:
         """After a crash, end what was not moved to the trash, or was put back already.
+
+        Returns:
+            Whether that is over: False when a disk is away, or its scan has not come so far.
 
         Raises:
             RootUnavailableError: its root is not there.
@@ -140,7 +143,7 @@ class Trash:
         place, path = self._place(trashed), trashed.path
         with contextlib.suppress(FileNotFoundError):
             bins.found(place.beneath, path, trashed.key.encode())
-            return
+            return True
         place.root.perform(lambda: [(path, "changed")], (path,), DISK)
         with self._service.store.reading() as view:
             number = library_paths.number_at(view.tree, trashed.root, path)
@@ -148,8 +151,8 @@ class Trash:
             self._service.store.change(
                 lambda change: _restored(change, entity, trashed, path), FACE
             )
-        else:
-            self._end_if_lost(entity, trashed, FACE)
+            return True
+        return self._end_if_lost(entity, trashed, FACE)
 
     def expire(self, days: float, bytes_max: int | None) -> int:
         """Remove what has been in the trash too long, and the oldest of what is too much.
@@ -174,17 +177,29 @@ class Trash:
         return count
 
     def _end_if_lost(self, entity: int, trashed: Trashed, author: str) -> bool:
-        """End what somebody else removed from the trash; not what lies on a disk that is away.
+        """End what somebody else removed from the trash; not what lies on a disk that is away."""
+        if not self._has_its_disk(trashed):
+            return False
+        self._end(entity, "lost", author)
+        return True
 
-        Where its directory is gone as well, that may be because a disk is not mounted.
+    def _has_its_disk(self, trashed: Trashed) -> bool:
+        """Say whether every filesystem is mounted that something's path was on.
+
+        Its directory may be gone. But of the directories above it, the last one that is known is
+        the very one that was recorded: a disk that is away leaves another in its place, or none.
         """
-        above = trashed.path.rpartition(b"/")[0]
+        names = trashed.path.split(b"/")[:-1]
+        with self._service.store.reading() as view:
+            known = library_paths.nodes_along(view.tree, trashed.root, names)
+        if not known:
+            return False
+        path = b"/".join(names[: len(known) - 1])
         try:
-            with self._place(trashed).beneath.directory(above):
-                self._end(entity, "lost", author)
+            with self._place(trashed).beneath.directory(path) as directory:
+                return os.fstat(directory).st_ino == known[-1].state.ino
         except OSError:
             return False
-        return True
 
     def _is_there(self, trashed: Trashed) -> bool:
         with contextlib.suppress(OSError, RootUnavailableError):

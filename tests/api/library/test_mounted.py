@@ -72,7 +72,10 @@ def test_files_are_uploaded_deleted_and_restored_below_a_mount_point(
 
 
 @privileged
-def test_what_was_deleted_on_a_disk_waits_for_it(home: Family, terry: Person) -> None:
+@pytest.mark.parametrize("with_its_directory", [False, True])
+def test_what_was_deleted_on_a_disk_waits_for_it(
+    home: Family, terry: Person, *, with_its_directory: bool
+) -> None:
     photos, disk = home.nas.roots["photos"], home.nas.roots["photos"].parent / "disk"
     point = photos / "disk"
     point.mkdir()
@@ -84,6 +87,9 @@ def test_what_was_deleted_on_a_disk_waits_for_it(home: Family, terry: Person) ->
             file = put(home, point / "d" / "a.txt", b"data")
             assert terry.post("deleteFiles", ids=str(file)).code == 0
             [found] = [str(each["id"]) for each in terry.get("trash").data]
+            if with_its_directory:
+                (point / "d").rmdir()
+                home.nas.see(point)
         assert terry.post("restoreTrash", ids=found).code == -10004
         home.look_after()
         assert [str(each["id"]) for each in terry.get("trash").data] == [found]

@@ -149,6 +149,26 @@ def test_what_was_not_moved_to_the_trash_is_not_listed_there(
     assert file.exists()
 
 
+def test_what_was_not_moved_is_not_listed_although_its_directory_is_gone_by_now(
+    home: Family, terry: Person, photos: Path
+) -> None:
+    file = photos / "doomed" / "below" / "file.txt"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"data")
+    number = home.number(file)
+    key = "1" * 32
+    trashed = Trashed("photos", b"doomed/below/file.txt", key, number, 1, 1, 4, False)  # noqa: FBT003 - a field
+    entity = home.store.change(lambda change: change.put(trashed), "test")
+    recovery = Recovery(home.face.service)
+    file.unlink()
+    file.parent.rmdir()
+    recovery.step()  # perhaps the log does not know it yet
+    home.nas.see(photos)
+    for _ in range(3):
+        recovery.step()
+    assert entity not in [each["id"] for each in terry.get("trash").data]
+
+
 def test_what_was_put_back_before_the_crash_is_not_in_the_trash(
     home: Family, terry: Person, photos: Path
 ) -> None:

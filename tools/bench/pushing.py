@@ -52,7 +52,7 @@ class Idle(NamedTuple):
     beside: list[float]
 
 
-class _Stream:
+class Stream:
     """A client of a stream that begins at the end of the log."""
 
     def __init__(self, port: int, cursor: int, address: str = "127.0.0.1") -> None:
@@ -75,6 +75,7 @@ class _Stream:
         return CLOCK.monotonic()
 
     def close(self) -> None:
+        """Close it."""
         self._socket.close()
 
 
@@ -142,7 +143,7 @@ def _pushed(feed: Feed, tree: Path, count: int) -> list[float]:
     """Return the seconds from the close of each file until a stream has told of it."""
     latency.settled(feed)
     found: list[float] = []
-    with contextlib.closing(_Stream(feed.port, feed.cursor())) as stream:
+    with contextlib.closing(Stream(feed.port, feed.cursor())) as stream:
         for number in range(count):
             path = tree / f"{PREFIX}{number}.txt"
             path.write_bytes(os.urandom(FILE_BYTES // 2).hex().encode())
@@ -165,7 +166,7 @@ def _idle(feed: Feed) -> Idle:
     with contextlib.ExitStack() as streams:
         for number in range(STREAMS):
             address = f"127.0.0.{2 + number % ADDRESSES}"
-            stream = _Stream(feed.port, cursor, address)
+            stream = Stream(feed.port, cursor, address)
             streams.enter_context(contextlib.closing(stream))
         pause.wait(SETTLE_SECONDS)
         memory = feed.child.memory_bytes() - before

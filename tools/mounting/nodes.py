@@ -99,10 +99,10 @@ class Nodes:
         """Return all names: number of the directory, and name there."""
         return list(self._by_name)
 
-    def children(self, directory: int) -> list[int]:
-        """Return the numbers of what is known to be in a directory and open."""
-        opened = [node for node in self._by_number.values() if node.opened]
-        return [n.number for n in opened if any(parent == directory for parent, _ in n.names)]
+    def is_in(self, number: int, directory: int) -> bool:
+        """Say whether a node is known to be in a directory."""
+        node = self._by_number.get(number)
+        return node is not None and any(parent == directory for parent, _ in node.names)
 
     def place(self, directory: int, name: bytes, key: Key) -> Node:
         """Return the node of a file that was found at a name."""

@@ -84,8 +84,9 @@ class Operations(Naming, Contents):
     async def opendir(self, inode: int, _ctx: pyfuse3.RequestContext) -> int:
         """List a directory, whole, with the attributes of what is in it."""
         await self._settle(inode, inside=(inode,))
-        for number in self.nodes.children(inode):
-            await self._pending.flush(number)
+        for number in self._pending.waiting():
+            if self.nodes.is_in(number, inode):
+                await self._pending.flush(number)
         reply = await self._ask("READDIR", self.nodes.path(inode), {"X-Spock-plus": 1})
         self._last_handle += 1
         self._listed[self._last_handle] = (inode, list(listed(reply.body)))

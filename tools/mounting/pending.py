@@ -58,6 +58,10 @@ class Pending:
             if len(waiting.data) >= PIECE_BYTES:
                 await self._send(number)
 
+    def waiting(self) -> list[int]:
+        """Return the nodes for which bytes were taken that may not be on the server."""
+        return list(self._locks)
+
     async def flush(self, number: int) -> None:
         """Have all on the server that was taken for a node.
 

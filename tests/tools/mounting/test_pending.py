@@ -94,3 +94,16 @@ def test_what_cannot_be_sent_is_told_once(*, is_late: bool) -> None:
         pending.forget(FILE)
 
     asyncio.run(work())
+
+
+def test_only_what_has_bytes_waiting_is_looked_at() -> None:
+    async def work() -> None:
+        pending = Pending(Sent().put)
+        assert pending.waiting() == []
+        await pending.write(FILE, 0, b"x")
+        assert pending.waiting() == [FILE]
+        await pending.flush(FILE)
+        pending.forget(FILE)
+        assert pending.waiting() == []
+
+    asyncio.run(work())

@@ -55,7 +55,7 @@ class EntitiesFold:
     """Keeps the table of `library.sql`."""
 
     name: str = "library"
-    version: int = 1
+    version: int = 2
     schema: str = resources.files("projections").joinpath("library.sql").read_text()
     tables: tuple[str, ...] = ("library_entities",)
 
@@ -89,7 +89,8 @@ def _found_by(state: Entity) -> tuple[int, bytes | None]:
         case Session():
             return state.user, state.token
         case Note() | Facts():
-            return state.node, None
+            pair = state.pair if isinstance(state, Facts) else ""
+            return state.node, pair.encode("utf-8", "replace") or None
         case Share():
             return state.node, state.key
         case Upload():

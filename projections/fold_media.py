@@ -92,7 +92,7 @@ class MediaFold:
     """Keeps the table of `media.sql`; after the fold of the tree."""
 
     name: str = "media"
-    version: int = 4
+    version: int = 5
     schema: str = resources.files("projections").joinpath("media.sql").read_text()
     tables: tuple[str, ...] = ("media", "media_counts")
 

@@ -27,6 +27,7 @@ _FIELDS = (
 )
 BY_NUMBER = f"{_FIELDS} where l.number = ? and l.kind = ? and l.about is not null"
 BY_KEY = f"{_FIELDS} where l.kind = ? and l.key = ? order by l.number limit 1"
+ALL_BY_KEY = f"{_FIELDS} where l.kind = ? and l.key = ? order by l.number"
 BY_SUBJECT = f"{_FIELDS} where l.kind = ? and l.about = ? order by l.number"
 ALL = f"{_FIELDS} where l.kind = ? and l.about is not null order by l.about, l.number"
 
@@ -84,6 +85,11 @@ class Library:
     def facts(self, node: int) -> tuple[int, Facts] | None:
         """Return what a file says of itself, and the number of that."""
         return self._first(Facts, BY_SUBJECT, Kind.FACTS, node)
+
+    def paired(self, pair: str) -> list[Facts]:
+        """Return what the files say of themselves that share the identifier of a live photo."""
+        key = pair.encode("utf-8", "replace")
+        return [facts for _, facts in self._all(Facts, ALL_BY_KEY, Kind.FACTS, key)]
 
     def share(self, key: bytes) -> tuple[int, Share] | None:
         """Return number and state of the share of a key's hash."""

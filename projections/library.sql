@@ -8,7 +8,7 @@ create table library_entities (
     kind integer not null,
     -- number of the node or the entity that it is about, 0 for none; null: it has ended
     about integer,
-    -- what it is found by: a name, a hash
+    -- what it is found by: a name, a hash, what the halves of a live photo share
     key blob
 );
 

@@ -113,7 +113,7 @@ class Media:
         return media.counts(self._connection, number)
 
     def to_do(self, limit: int) -> list[int]:
-        """Return pictures and videos that nobody has looked at since they changed."""
+        """Return pictures, videos and sound that nobody has looked at since they changed."""
         return media.to_do(self._connection, limit)
 
     def gone(self, after: int, limit: int) -> list[tuple[int, int, int]]:

@@ -20,7 +20,7 @@ COUNT_FILES: Final = "select count(*) from media where parent = ? and type = ?"
 COUNTED: Final = "select files from media_counts where place = ?"
 TO_DO: Final = (
     "select number from media where disk_hash is not null and fact_hash is not disk_hash"
-    " and type in (1, 2, 4) order by number desc limit ?"
+    " and type in (1, 2, 4, 8) order by number desc limit ?"
 )
 GONE: Final = (
     "select number, coalesce(note, 0), coalesce(facts, 0) from media"
@@ -102,7 +102,10 @@ def row(connection: apsw.Connection, number: int) -> Row | None:
 
 
 def to_do(connection: apsw.Connection, limit: int) -> list[int]:
-    """Return pictures and videos that nobody has looked at since they changed, newest first."""
+    """Return pictures, videos and sound that nobody has looked at since they changed.
+
+    The newest come first.
+    """
     return [row[0] for row in fetch(connection, TO_DO, (limit,))]
 
 

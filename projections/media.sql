@@ -81,7 +81,7 @@ create index media_catalogs on media (parent, number) where is_catalog and paren
 
 -- Files that nobody has looked at since they changed.
 create index media_to_do on media (number)
-    where disk_hash is not null and fact_hash is not disk_hash and type in (1, 2, 4);
+    where disk_hash is not null and fact_hash is not disk_hash and type in (1, 2, 4, 8);
 
 -- What is still said of nodes that are gone.
 create index media_gone on media (number) where place is null;

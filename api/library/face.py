@@ -17,6 +17,9 @@ done. The wire is the program's; what the text promises beside it is kept as far
 - Downloads of unknown ids are 404; the program redirects to nowhere.
 - A share key that opens nothing is 404, with the code -10003 of the program. That answers 200,
   which a player or a browser takes for the file.
+- A Range that cannot be read is passed over, as RFC 9110 wants; the program answers 417.
+- Downloads are kept by clients only to be asked for again: what may be seen, may be hidden later.
+- The `size` of a file is that of the file; `updateFile.icc` takes none, as the text would have it.
 - `ext` is the ending of the file's name; the program gives Pillow's name of the format for scanned
   images, which the text does not know.
 - Passwords in the query of `login.icc` are taken, as the program does. They may end in the logs of
@@ -74,6 +77,7 @@ LOGIN_THREADS: Final = 2
 
 _PATH: Final = re.compile(r"/([A-Za-z]+)\.ic(\w*)(\.\w{1,16})?")
 _END: Final = {"type": "http.response.body", "body": b"", "more_body": False}
+_GREETED: Final = ("GET", "POST")
 _OK: Final = 200
 _WITH_FILE: Final = (200, 206)
 _BAD_FILE: Final = 416
@@ -133,7 +137,11 @@ class LibraryFace:
         Args:
             raw_path: of the target, still encoded.
         """
-        return tus.concerns(raw_path) or (b".ic" in raw_path and _match(raw_path) is not None)
+        return (
+            raw_path == b"/"
+            or tus.concerns(raw_path)
+            or (b".ic" in raw_path and _match(raw_path) is not None)
+        )
 
     def quick(self, _path: bytes, _query: bytes, _headers: Headers) -> Answer | None:
         """Answer nothing at once: everything here asks the database."""
@@ -159,7 +167,9 @@ class LibraryFace:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            if tus.concerns(scope["raw_path"]):
+            if scope["raw_path"] == b"/":
+                await _greet(scope, send)
+            elif tus.concerns(scope["raw_path"]):
                 await self._tus(scope, receive, send)
             else:
                 await self._answer(scope, receive, send)
@@ -300,6 +310,17 @@ class LibraryFace:
                     )
                 else:
                     await send({"type": "http.response.body", "body": part, "more_body": True})
+
+
+async def _greet(scope: Scope, send: Send) -> None:
+    """Answer as the program does, by which clients see that it is there.
+
+    Raises:
+        LibraryError: the method is another one.
+    """
+    if scope["method"] not in _GREETED:
+        raise LibraryError(BAD_PARAMETER, 405, (("allow", ", ".join(_GREETED)),))
+    await _send(b"hello world", send, 200, media="text/html; charset=utf-8")
 
 
 def _of_download(error: LibraryError) -> LibraryError:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
+from api.library import shown
 from api.library.call import Call, Reading, Reply
 from api.library.catalogs import new_parent
 from api.library.notes import changed_note, file_fields
@@ -43,6 +44,12 @@ def files(call: Call) -> Reply:
         found = [file_info(reading, row) for row in _rows(reading, numbers)]
     page = {"pageIndex": index, "maxPerPage": limit, "pageCount": -(-total // limit)}
     return Reply({"list": found, "page": page})
+
+
+def media_info(call: Call) -> Reply:
+    """Answer `mediaInfo.icc`, our own: what files.icc has no room for, by the file's `id`."""
+    with call.reading() as reading:
+        return Reply(shown.media_info(reading, reading.file(call.parameters.integer("id"))))
 
 
 def update(call: Call) -> Reply:

@@ -48,6 +48,7 @@ ROUTES: Final[Mapping[str, Route]] = {
     "deleteCatalog": Route(_WRITE, catalogs.delete, writes=True),
     "updateCatalog": Route(_WRITE, catalogs.update, writes=True),
     "files": Route(_READ, files.files),
+    "mediaInfo": Route(_READ, files.media_info),
     "updateFile": Route(_WRITE, files.update, writes=True),
     "deleteFiles": Route(_WRITE, files.delete, writes=True),
     "thumbnail": Route(_READ, kind=Kind.IMAGE),
@@ -61,4 +62,5 @@ ROUTES: Final[Mapping[str, Route]] = {
     "trash": Route(_READ, trashcan.listed),
     "restoreTrash": Route(_WRITE, trashcan.restore, writes=True),
 }
-"""By the name before `.icc`. Our own, beside the original's: revokeShare, trash, restoreTrash."""
+"""By the name before `.icc`. Our own, beside the original's: mediaInfo, revokeShare, trash,
+restoreTrash."""

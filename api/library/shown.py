@@ -10,6 +10,8 @@ from projections.media import Row
 
 T = TypeVar("T")
 
+_MEASURES = ("id", "type", "size", "duration", "width", "height", "orientation")
+
 NO_PARENT = -1
 """What stands above the roots, as clients ask for it."""
 
@@ -81,6 +83,32 @@ def file_info(reading: Reading, row: Row) -> Json:
         "helpInt": note.help.number,
         "helpText": note.help.text,
     }
+
+
+def media_info(reading: Reading, row: Row) -> Json:
+    """Return what is known of a picture, a video or sound: by what it says, and what is said."""
+    note, found = _note(reading, row.number), reading.library.facts(row.number)
+    facts = found[1] if found else Facts(row.number, b"")
+    info = file_info(reading, row)
+    return {
+        **{name: info[name] for name in _MEASURES},
+        "captureTime": seconds(facts.captured_us),
+        "captureOffset": facts.offset_minutes,
+        "longitude": _first(note.longitude, facts.longitude),
+        "latitude": _first(note.latitude, facts.latitude),
+        "altitude": facts.altitude,
+        "make": facts.make or None,
+        "model": facts.model or None,
+        "pairIds": _pairs(reading, facts),
+    }
+
+
+def _pairs(reading: Reading, facts: Facts) -> str | None:
+    """Return the numbers of the files that are one live photo with a file, as ids are written."""
+    others = reading.library.paired(facts.pair) if facts.pair else []
+    rows = (reading.media.row(other.node) for other in others if other.node != facts.node)
+    shown = [row.number for row in rows if row is not None and row.root in reading.roots]
+    return ",".join(map(str, shown)) or None
 
 
 def seconds(time_us: int | None) -> int | float | None:

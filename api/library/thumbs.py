@@ -179,6 +179,7 @@ class Thumbs:
         with self._service.store.reading() as view:
             node = view.tree.node(number)
             chain = view.tree.chain(number)
+            row = view.media.row(number)
         if node is None or not chain or not node.state.hash:
             return False
         place = self._service.places.get(chain[0][1].decode("utf-8", "replace"))
@@ -190,12 +191,13 @@ class Thumbs:
         except LibraryError:
             return False
         try:
-            looked = self._look(fd, BOXES, webp=False, facts=True)
+            boxes = BOXES if row and row.type in _SEEN else ()
+            looked = self._look(fd, boxes, webp=False, facts=True)
         finally:
             os.close(fd)
         for level, image in enumerate(looked.images):
             self.cache.put(f"{digest}.{level}.jpg", image)
-        if not looked.images:
+        if boxes and not looked.images:
             self.cache.put(_failure(digest), b"")
         facts = looked.facts or Facts(0, b"", problem=looked.problem)
         self._service.store.change(

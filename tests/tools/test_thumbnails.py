@@ -42,8 +42,8 @@ def picture(width: int = 1200, height: int = 900) -> Image.Image:
     return image
 
 
-def video(path: Path, **tags: str) -> None:
-    with av.open(str(path), "w") as container:
+def video(path: Path, options: dict[str, str] | None = None, /, **tags: str) -> None:
+    with av.open(str(path), "w", options=options or {}) as container:
         container.metadata.update(tags)
         stream = container.add_stream("mpeg4", rate=10)
         stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
@@ -147,6 +147,75 @@ def test_what_a_video_says_of_itself(pool: Pool, tmp_path: Path) -> None:
     facts = do(pool, tmp_path / "a.mp4").facts
     assert facts is not None
     assert facts.captured_us == 1492571204 * 1_000_000
+
+
+PAIR = "6FA1C1E0-4F0B-4D5C-9A63-0C7F3B7D2A11"
+
+
+def apple_note(pair: str) -> bytes:
+    """Return a maker note of an iPhone: a directory with the content identifier, tag 17."""
+    text = pair.encode() + b"\0"
+    entry = (17).to_bytes(2) + (2).to_bytes(2) + len(text).to_bytes(4) + (32).to_bytes(4)
+    return b"Apple iOS\0\0\1MM" + (1).to_bytes(2) + entry + bytes(4) + text
+
+
+def live_photo(directory: Path, ending: str, name: str = "live") -> tuple[Path, Path]:
+    """Make both halves of a live photo as an iPhone does."""
+    exif = Image.Exif()
+    exif.get_ifd(0x8769).update({0x927C: apple_note(PAIR)})
+    still, film = directory / f"{name}.{ending}", directory / f"{name}.mov"
+    picture().save(still, exif=exif)
+    options = {"movflags": "use_metadata_tags"}  # written as QuickTime's own keys
+    video(film, options, **{"com.apple.quicktime.content.identifier": PAIR})
+    return still, film
+
+
+@pytest.mark.parametrize("ending", ["jpg", "heic"])
+def test_both_halves_of_a_live_photo_say_so(pool: Pool, tmp_path: Path, ending: str) -> None:
+    for half in live_photo(tmp_path, ending):
+        facts = do(pool, half).facts
+        assert facts is not None
+        assert facts.pair == PAIR
+
+
+@pytest.mark.parametrize(
+    ("ending", "codec"),
+    [
+        ("wav", "pcm_s16le"),
+        ("aiff", "pcm_s16be"),
+        ("flac", "flac"),
+        ("ogg", "flac"),
+        ("mp3", "libmp3lame"),
+        ("m4a", "aac"),
+        ("aac", "aac"),
+    ],
+)
+def test_sound_says_how_long_it_is(pool: Pool, tmp_path: Path, ending: str, codec: str) -> None:
+    path = tmp_path / f"a.{ending}"
+    sound(path, codec)
+    result = do(pool, path, Order((), webp=False, facts=True))
+    assert (result.images, result.problem) == ([], "")
+    assert result.facts is not None
+    assert result.facts.problem == ""
+    assert 1900 < result.facts.duration_ms < 2200
+
+
+def sound(path: Path, codec: str) -> None:
+    """Make two seconds of silence."""
+    if codec not in av.codecs_available:
+        pytest.skip(f"PyAV has no {codec}")
+    kind = {"aac": "adts", "m4a": "mp4"}.get(path.suffix[1:])
+    with av.open(str(path), "w", format=kind) as container:
+        stream = container.add_stream(codec, rate=44_100)
+        assert isinstance(stream, av.AudioStream)
+        stream.layout = "mono"
+        resampler = av.AudioResampler(stream.format, "mono", 44_100, stream.frame_size or 4_410)
+        frame = av.AudioFrame("s16", "mono", 88_200)
+        frame.planes[0].update(bytes(176_400))
+        frame.rate, frame.pts = 44_100, 0
+        for each in (*resampler.resample(frame), *resampler.resample(None)):
+            container.mux(stream.encode(each))
+        container.mux(stream.encode())
 
 
 HOSTILE = {

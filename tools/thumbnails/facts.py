@@ -21,6 +21,14 @@ _TEXT_MAX: Final = 200
 _HEAD_BYTES: Final = 400
 _PLACE: Final = re.compile(r"([+-][\d.]+)([+-][\d.]+)([+-][\d.]+)?")
 _APPLE_PAIR: Final = re.compile(rb"[0-9A-F]{8}-[0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{12}")
+_SOUNDS: Final = {
+    b"WAVE": "wav",
+    b"AIFF": "aiff",
+    b"AIFC": "aiff",
+    b"fLaC": "flac",
+    b"ID3": "mp3",
+    b"#!AMR": "amr",
+}
 _ORIENTATIONS: Final = {0: 1, -90: 6, 270: 6, 180: 3, -180: 3, 90: 8, -270: 8}
 
 
@@ -29,10 +37,22 @@ def read_facts(file: BinaryIO) -> MediaFacts:
     head = file.read(_HEAD_BYTES)
     file.seek(0)
     try:
-        kind = video_format(head)
+        kind = video_format(head) or _sound_format(head)
         return _of_video(file, kind) if kind else _of_picture(file)
     except Exception as error:  # noqa: BLE001 - decoders raise anything
         return MediaFacts(problem=f"{type(error).__name__}: {error}"[:_TEXT_MAX])
+
+
+def _sound_format(head: bytes) -> str | None:
+    """Return FFmpeg's name of the format of a sound file by its first bytes; None: it is none."""
+    if head[:4] in (b"RIFF", b"FORM") and head[8:12] in _SOUNDS:
+        return _SOUNDS[head[8:12]]
+    for magic, name in _SOUNDS.items():
+        if head.startswith(magic):
+            return name
+    if head[:1] == b"\xff" and head[1] & 0xE0 == 0xE0:  # noqa: PLR2004 - eleven bits that are set
+        return "mp3" if head[1] & 0x06 else "aac"
+    return None
 
 
 def _of_picture(file: BinaryIO) -> MediaFacts:

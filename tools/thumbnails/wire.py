@@ -25,7 +25,7 @@ class Order(msgspec.Struct, frozen=True):
     """What is wanted of a file.
 
     Attributes:
-        boxes: sizes of the thumbnails, pixels.
+        boxes: sizes of the thumbnails, pixels; none for sound, which has none.
         webp: whether as WebP; else as JPEG.
         facts: whether what it says of itself is wanted.
     """

@@ -33,7 +33,7 @@ def do(fd: int, order: Order) -> Result:
         problem = ""
         try:
             file.seek(0)
-            images = render(file, order.boxes, webp=order.webp)
+            images = render(file, order.boxes, webp=order.webp) if order.boxes else []
         except UnrenderableError as error:
             problem = str(error) or "it is broken"
         return Result(images, facts, problem)

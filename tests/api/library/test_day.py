@@ -64,6 +64,13 @@ def test_login_tells_who_one_is(home: Family) -> None:
     assert person.get("helpInfo", type=0).code == 0
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_greeting_says_that_it_is_there(home: Family, method: str) -> None:
+    reply = home.person().ask(method, "/")
+    assert (reply.status, reply.body) == (200, b"hello world")
+    assert home.person().ask("DELETE", "/").status == 405
+
+
 def test_logout_ends_the_session_and_no_other(home: Family) -> None:
     one, two = home.person("terry"), home.person("terry")
     assert one.post("logout").data == ""

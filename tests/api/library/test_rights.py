@@ -61,6 +61,7 @@ MATRIX = {
     "deleteCatalog": Row(lambda t: {"ids": str(t.catalog)}, {WRITER}),
     "updateCatalog": Row(lambda t: {"id": t.catalog, "memo": f"m{next(_names)}"}, {WRITER}),
     "files": Row(lambda _: {"pageIndex": 0}, LOGGED_IN),  # a stranger's list is empty
+    "mediaInfo": Row(lambda t: {"id": t.file}, {WRITER, READER}),
     "updateFile": Row(lambda t: {"id": t.file, "memo": f"m{next(_names)}"}, {WRITER}),
     "deleteFiles": Row(lambda t: {"ids": str(t.file)}, {WRITER}),
     "thumbnail": Row(lambda t: {"id": t.file}, {WRITER, READER}),

@@ -14,6 +14,7 @@ from eventlog.library import Facts, Right
 from projections.replay import LIBRARY_FOLDS, compare
 from tests.api.library.family import Family, Person, Reply, family
 from tests.api.library.test_uploads import announce, form, send
+from tests.tools.test_thumbnails import PAIR, live_photo, sound
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +113,50 @@ def test_a_new_picture_is_looked_at_before_anyone_asks(
     assert (found["createTime"], found["orientation"]) == (1492571204, 6)
     assert (found["width"], found["height"]) == (1200, 900)
     assert size(thumbnail(terry, number)) == (75, 100)
+
+
+def test_both_halves_of_a_live_photo_know_each_other(
+    home: Family, terry: Person, photos: Path
+) -> None:
+    still, film = (home.number(path) for path in live_photo(photos, "heic"))
+    for number in (still, film):
+        assert facts_of(home, number).pair == PAIR
+    assert terry.get("mediaInfo", id=still).data["pairIds"] == str(film)
+    assert terry.get("mediaInfo", id=film).data["pairIds"] == str(still)
+
+
+def test_what_a_picture_says_of_itself_is_told(home: Family, terry: Person, photos: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0110] = "Maker", "Model"
+    exif.get_ifd(0x8769).update({0x9003: "2017:04:19 03:06:44", 0x9011: "+02:00"})
+    exif.get_ifd(0x8825).update({1: "S", 2: (52.0, 30.0, 0.0), 3: "E", 4: (13.0, 24.0, 36.0)})
+    number = put(home, photos / "told.jpg", picture(exif=exif))
+    facts_of(home, number)
+    assert terry.get("mediaInfo", id=number).data == {
+        "id": number,
+        "type": 1,
+        "width": 1200,
+        "height": 900,
+        "orientation": 0,
+        "size": (photos / "told.jpg").stat().st_size,
+        "make": "Maker",
+        "model": "Model",
+        "captureTime": 1492571204,
+        "captureOffset": 120,
+        "longitude": 13.41,
+        "latitude": -52.5,
+    }
+    assert terry.post("updateFile", id=number, longitude=1.5).code == 0
+    assert terry.get("mediaInfo", id=number).data["longitude"] == 1.5
+
+
+def test_sound_has_a_duration_and_no_thumbnail(home: Family, terry: Person, photos: Path) -> None:
+    sound(photos / "song.flac", "flac")
+    number = home.number(photos / "song.flac")
+    facts_of(home, number)
+    found = terry.get("files", pageIndex=0, types=8, sort=-4).data["list"]
+    assert [(each["id"], each["duration"]) for each in found] == [(number, 2.0)]
+    assert thumbnail(terry, number).code == -10005
 
 
 def test_a_client_makes_its_own_thumbnails(home: Family, terry: Person, photos: Path) -> None:

@@ -68,9 +68,15 @@ class Tallies(Collector):
     The library's own counters take a lock for each request, and three microseconds, a tenth of what
     the shortest requests cost altogether. Here one thread counts, and whoever reads may be late by
     a request.
+
+    Args:
+        about: middle of the metrics' names.
+        label: by what they are told apart, besides the status.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, about: str = "http", label: str = "route") -> None:
+        self._about = about
+        self._label = label
         self._tallies: dict[tuple[str, int], _Tally] = {}
 
     def add(self, route: str, status: int, taken_seconds: float | None) -> None:
@@ -97,17 +103,18 @@ class Tallies(Collector):
         """Read everything now."""
         tallies = self._tallies.copy()
         requests = CounterMetricFamily(
-            "nasfeed_http_requests",
-            "Requests by route and status; status 0: the client left before an answer began.",
-            labels=["route", "status"],
+            f"nasfeed_{self._about}_requests",
+            f"Requests by {self._label} and status; status 0: the client left before an answer "
+            "began.",
+            labels=[self._label, "status"],
         )
         for (route, status), tally in tallies.items():
             requests.add_metric([route, str(status)], tally.count)
         yield requests
         durations = HistogramMetricFamily(
-            "nasfeed_http_request_duration_seconds",
+            f"nasfeed_{self._about}_request_duration_seconds",
             "Time from a request to the end of its answer, without streams and long polls.",
-            labels=["route"],
+            labels=[self._label],
         )
         for wanted in sorted({route for route, _ in tallies}):
             same = [tally for (route, _), tally in tallies.items() if route == wanted]

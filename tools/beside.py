@@ -6,7 +6,7 @@
 from typing import NamedTuple
 
 from api.library.face import LibraryFace
-from api.spockfs.face import SpockFS
+from api.spockfs.metered import Metered
 from api.spockfs.protocol import SpockProtocol
 from api.switch import Face
 from eventlog.clock import SystemClock
@@ -27,7 +27,7 @@ class Beside(NamedTuple):
 
     faces: tuple[Face, ...] = ()
     library: LibraryFace | None = None
-    disk: SpockFS | None = None
+    disk: Metered | None = None
     protocol: type[SpockProtocol] = SpockProtocol
 
 
@@ -44,4 +44,5 @@ def beside(config: Config, system: System) -> Beside:
     store = faces.filetracker(config, system, SystemClock())
     disk = spockfs.spockfs(config, system)
     library = faces.library(config, system, SystemClock())
-    return Beside(tuple(filter(None, (store, library))), library, disk)
+    served = None if disk is None else Metered(disk)
+    return Beside(tuple(filter(None, (store, library))), library, served)

@@ -58,6 +58,29 @@ class Gauges(Collector):
         yield from _metadata(system)
 
 
+class Disk(Collector):
+    """The metrics of the filesystem over HTTP.
+
+    Args:
+        requests: that it was asked.
+        connections: its open ones.
+    """
+
+    def __init__(self, requests: Collector, connections: Connections) -> None:
+        self._requests = requests
+        self._connections = connections
+
+    def describe(self) -> Iterable[Metric]:
+        """Say nothing, as `Gauges`."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """Read everything now."""
+        count = len(self._connections)
+        yield Gauge("nasfeed_spockfs_connections", "Open connections of SpockFS.", value=count)
+        yield from self._requests.collect()
+
+
 def _log(log: Log) -> Iterator[Metric]:
     yield Gauge("nasfeed_log_head_position", "Last durable position.", value=log.head)
     yield Gauge("nasfeed_log_floor_position", "First position honoured.", value=log.floor)

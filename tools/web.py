@@ -27,7 +27,7 @@ from tools import control, webhooks
 from tools.commands import commands
 from tools.compose import System
 from tools.config import Config
-from tools.gauges import Deliveries, Gauges
+from tools.gauges import Deliveries, Disk, Gauges
 from tools.places import Places
 from tools.progress import Progress
 from tools.shown import Shown
@@ -66,6 +66,7 @@ async def _serve(config: Config, system: System, progress: Progress, places: Pla
     receivers = [webhooks.Receiver(webhook, feed) for webhook in config.webhooks]
     beside = _beside(config, system)
     library = beside.library if beside else None
+    disk_connections = Connections(_limits(config))
     app = create_app(
         Dependencies(
             log=system.reader,
@@ -75,7 +76,16 @@ async def _serve(config: Config, system: System, progress: Progress, places: Pla
             ),
             version=version,
             operations=Operations(
-                system.health, [Gauges(system, connections, version), Deliveries(receivers)]
+                system.health,
+                [
+                    Gauges(system, connections, version),
+                    Deliveries(receivers),
+                    *(
+                        [Disk(beside.disk.tallies, disk_connections)]
+                        if beside and beside.disk
+                        else ()
+                    ),
+                ],
             ),
             faces=beside.faces if beside else (),
             sync=system.sync,
@@ -92,7 +102,7 @@ async def _serve(config: Config, system: System, progress: Progress, places: Pla
     ):
         await asyncio.gather(
             serve(app, places.feed, stop, _announce, connections),
-            *_serve_spockfs(beside, places, stop, _limits(config)),
+            *_serve_spockfs(beside, places, stop, disk_connections),
         )
 
 
@@ -106,11 +116,11 @@ def _beside(config: Config, system: System) -> "Beside | None":
 
 
 def _serve_spockfs(
-    beside: "Beside | None", places: Places, stop: asyncio.Event, limits: Limits
+    beside: "Beside | None", places: Places, stop: asyncio.Event, connections: Connections
 ) -> Iterator[Awaitable[None]]:
     """Serve the filesystem, if there is to be one, on addresses of its own."""
     if beside and beside.disk and places.spockfs:
-        connections, protocol = Connections(limits), beside.protocol
+        protocol = beside.protocol
         yield serve(beside.disk, places.spockfs, stop, _announce_spockfs, connections, protocol)
 
 

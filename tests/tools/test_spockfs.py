@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 from tests.api.spockfs.client import Client, basic
@@ -21,6 +22,32 @@ def test_one_option_serves_the_directory(tmp_path: Path) -> None:
         assert (media / "f").read_bytes() == b"data"
         assert (media / "f").stat().st_mode & 0o777 == 0o644  # whatever the server's mask is
         wait_until(lambda: "f" in server.names())
+        server.stop()
+
+
+def test_its_requests_are_counted(tmp_path: Path) -> None:
+    media = tmp_path / "media"
+    media.mkdir()
+    words = (str(media), "--port", "0", "--db", str(tmp_path / "state/log.db"))
+    with running(*words, "--spockfs", "--spockfs-port", "0") as server:
+        port = spock_port(server)
+        disk = Client(lambda: port)
+        wait_until(lambda: disk.create("/f").status == 201)
+        assert disk.ask("GETATTR", "/f").status == 200
+        assert disk.ask("GETATTR", "/none").status == 404
+        assert disk.put("/f", b"data").status == 200
+        assert disk.ask("INVENTED", "/f").status == 405
+        with disk.line(), urllib.request.urlopen(f"{server.url}/metrics") as answer:  # noqa: S310 - of this test
+            said = answer.read().decode()
+        for line in (
+            'nasfeed_spockfs_requests_total{method="GETATTR",status="200"} 1.0',
+            'nasfeed_spockfs_requests_total{method="GETATTR",status="404"} 1.0',
+            'nasfeed_spockfs_requests_total{method="PUT",status="200"} 1.0',
+            'nasfeed_spockfs_requests_total{method="other",status="405"} 1.0',
+            'nasfeed_spockfs_request_duration_seconds_count{method="GETATTR"} 2.0',
+        ):
+            assert line in said
+        assert "nasfeed_spockfs_connections" in said
         server.stop()
 
 

@@ -5,8 +5,10 @@ a few megabytes lies beside the database. When the disk is full it is given up, 
 the space to free more, and then it is made again.
 """
 
+import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -76,6 +78,18 @@ class Ballast:
             return False
         os.truncate(self._path, left)
         return True
+
+    @contextlib.contextmanager
+    def spent(self) -> Iterator[None]:
+        """Let the log have the space for a while, if the disk is full."""
+        if self.has_room:
+            yield
+            return
+        self.give_up()
+        try:
+            yield
+        finally:
+            self.make()
 
     def give_up(self) -> None:
         """Let the log have the space."""

@@ -15,16 +15,17 @@ from pathlib import Path
 import msgspec
 
 from eventlog.archive import ARCHIVE_PATH
+from eventlog.ballast import Ballast
 from eventlog.clock import SystemClock
 from eventlog.compaction import Result, preview
 from eventlog.connection import open_reader, translated_errors
 from eventlog.errors import LogMissingError
 from eventlog.fold import Fold
-from eventlog.log import Log
 from projections.replay import stored_folds
 from tools import control
 from tools.config import Source, add_source_options, source
 from tools.control import Report
+from tools.full_disk import open_log
 from tools.maintenance import Maintenance, window_us
 from tools.progress import Progress, Step
 from tools.snapshots import Snapshots
@@ -77,7 +78,7 @@ def compact(of: Source, days: float | None, report: Report) -> Result:
     try:
         made = control.call(of.database, "compact", {"history_days": days}, report)
     except control.NotRunningError:
-        with alone(of, days) as maintenance:
+        with alone(of, days) as maintenance, Ballast(of.database).spent():
             return maintenance.compactor.run(threading.Event(), report=_told(report))
     return msgspec.convert(made, Result)
 
@@ -91,12 +92,12 @@ def alone(of: Source, days: float | None = None) -> Iterator[Maintenance]:
     """
     if not Path(of.database).exists():
         raise LogMissingError(of.database)
-    log = Log(of.database, folds_of(of.database))
+    clock = SystemClock()
+    log = open_log(of.database, folds_of(of.database), clock, Ballast(of.database))
     try:
         # A log that has an archive keeps it, also when the command was not told of it.
         archive = of.archive or log.call(lambda transaction: transaction.meta(ARCHIVE_PATH))
         kept_days = of.history_days if days is None else days
-        clock = SystemClock()
         before = Snapshots(of.database, of.snapshots, clock).before_compaction
         yield Maintenance(log, clock, kept_days, archive, before)
     finally:

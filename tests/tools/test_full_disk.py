@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from eventlog.ballast import Ballast
+from eventlog.ballast import BYTES, Ballast
 from eventlog.compaction import Compactor, Options
 from eventlog.connection import open_reader
 from eventlog.errors import LogFullError
@@ -19,6 +19,7 @@ from projections.replay import FOLDS
 from tests.eventlog.helpers import FakeClock, assert_sound, created, file_state, files, root_state
 from tests.serving import running, wait_until
 from tests.small_disk import fill, mounted
+from tools import cli
 from tools.full_disk import AGAIN_SECONDS, FullDisk, open_log
 
 pytestmark = pytest.mark.privileged
@@ -125,6 +126,24 @@ def test_a_disk_without_room_for_the_ballast_is_told_before_it_is_full(small: Pa
     server.tend()
     assert server.keeper.warnings == []
     server.close()
+
+
+def test_without_a_server_the_command_makes_space(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = Server(small, ballast=BYTES // 2)
+    server.tend()
+    server.change_until_full()
+    fill(small / "others")
+    server.close()
+    Path(f"{server.path}.ballast").rename(f"{server.path}.hidden")
+    words = ["compact", "--db", str(server.path), "--history-days", "0"]
+    assert cli.main(words) == 1  # with nothing kept back
+    Path(f"{server.path}.hidden").rename(f"{server.path}.ballast")
+    assert cli.main(words) == 0
+    assert " events dropped (" in capsys.readouterr().out
+    assert server.ballast.is_there
+    assert_sound(server.path)
 
 
 def test_with_others_filling_the_disk_the_ballast_is_enough(small: Path) -> None:

@@ -11,9 +11,11 @@ from typing import Final, cast
 
 import apsw
 
+from eventlog.bulk import BulkInsert, Row
 from eventlog.connection import fetch
 from eventlog.events import SUPER_ROOT, Content, Event, Record, Removed, State
-from eventlog.library import Ended, FactsFound, Kind, LibraryEvent, NoteChanged
+from eventlog.library import Ended, FactsFound, Kind, LibraryEvent, Note, NoteChanged
+from projections import media_marks
 from projections.library_types import type_of
 
 _DISK: Final = (
@@ -28,16 +30,19 @@ _FACTS: Final = (
     *("facts", "fact_created", "fact_duration", "fact_width", "fact_height", "fact_hash"),
 )
 
-Row = tuple[object, ...]
 
+def _put(columns: Sequence[str], more: Sequence[str] = ()) -> BulkInsert:
+    """Return what stores some columns of rows, and makes the rows that are not there.
 
-def _put(columns: Sequence[str]) -> str:
-    names = ", ".join(columns)
-    values = ", ".join(f"excluded.{column}" for column in columns)
-    return (
-        f"insert into media (number, {names}) values (?, {', '.join('?' * len(columns))})"  # noqa: S608
-        f" on conflict (number) do update set ({names}) = ({values})"
-    )
+    One statement for many: each opens more than twenty indexes, which takes longer than its work.
+
+    Args:
+        columns: after the number of the row.
+        more: columns of new rows only.
+    """
+    changed, given = ", ".join(columns), ", ".join(f"excluded.{column}" for column in columns)
+    conflict = f"on conflict (number) do update set ({changed}) = ({given})"
+    return BulkInsert("media", ("number", *columns, *more), conflict)
 
 
 def _clear(columns: Sequence[str], key: str) -> str:
@@ -45,7 +50,7 @@ def _clear(columns: Sequence[str], key: str) -> str:
     return f"update media set {cleared} where {key} = ?"  # noqa: S608 - our own names
 
 
-PUT_DISK: Final = _put(_DISK)
+PUT_DISK: Final = _put(_DISK, ("root", "parent"))
 PUT_NOTE: Final = _put(_NOTE)
 PUT_FACTS: Final = _put(_FACTS)
 CLEAR_DISK: Final = _clear((*_DISK, "root", "parent"), "number")
@@ -58,11 +63,13 @@ NUMBER_OF: Final = {
 DROP_EMPTY: Final = (
     "delete from media where number = ? and place is null and note is null and facts is null"
 )
-SET_PARENT: Final = (
-    "update media set parent = case when place is not null then coalesce("
-    "(select d.number from media d where d.number = media.note_parent"
-    " and d.is_catalog and d.place is not null), place) end"
-    " where number = ?"
+SET_PARENTS: Final = (
+    "with shown (number, parent) as (select m.number, case when m.place is not null then coalesce("
+    "(select d.number from media d where d.number = m.note_parent"
+    " and d.is_catalog and d.place is not null), m.place) end"
+    " from json_each(?) asked join media m on m.number = asked.value)"
+    " update media set parent = shown.parent from shown"
+    " where media.number = shown.number and media.parent is not shown.parent"
 )
 SHOWN_IN: Final = "select number from media where note_parent = ? and note_parent > 0"
 ROOT_OF: Final = (
@@ -82,9 +89,15 @@ SET_ROOT_BELOW: Final = (
     " select n.number from below join nodes n on n.parent = below.number)"
     " update media set root = ?2 where number in (select number from below) and place is not null"
 )
-TAKE_ROOT: Final = (
-    "update media set root = (select d.root from media d where d.number = media.place)"
-    " where number = ?"
+TAKE_ROOTS: Final = (
+    "with above (number, root) as ("
+    "select m.number, (select d.root from media d where d.number = m.place)"
+    " from json_each(?) asked join media m on m.number = asked.value)"
+    " update media set root = above.root from above"
+    " where media.number = above.number and media.root is not above.root"
+)
+ROOTS: Final = (
+    "select m.number, m.root from json_each(?) asked join media m on m.number = asked.value"
 )
 
 
@@ -94,7 +107,7 @@ class MediaFold:
     name: str = "media"
     version: int = 5
     schema: str = resources.files("projections").joinpath("media.sql").read_text()
-    tables: tuple[str, ...] = ("media", "media_counts")
+    tables: tuple[str, ...] = ("media", "media_marks", "media_moves")
 
     def apply(self, connection: apsw.Connection, records: Sequence[Record]) -> None:
         """Fold records, in order of position."""
@@ -105,33 +118,50 @@ class MediaFold:
             (entities if isinstance(record.event, LibraryEvent) else nodes).append(record)
         touched = _fold_entities(connection, entities)
         catalogs, files = _fold_nodes(connection, nodes)
-        for number in (*catalogs, *files, *touched):
-            connection.execute(SET_PARENT, (number,))
-        _set_roots(connection, catalogs, files)
+        connection.execute(SET_PARENTS, (_json([*catalogs, *files, *touched]),))
+        connection.execute(TAKE_ROOTS, (_json(files),))
+        media_marks.settle(connection)
 
 
 def _fold_nodes(
     connection: apsw.Connection, records: Iterable[Record]
 ) -> tuple[list[int], list[int]]:
     """Fold what the disk says; return the numbers of the catalogs and of the files."""
-    catalogs: list[int] = []
-    files: list[int] = []
-    rows: list[Row] = []
-    gone: list[tuple[int]] = []
+    catalogs: list[Row] = []
+    files: list[Row] = []
+    gone: list[Row] = []
     for record in records:
         event = cast("Event", record.event)
         if isinstance(event, Removed) or not (event.state.is_file or event.state.is_directory):
             gone.append((record.node,))
         else:
-            rows.append((record.node, *_disk_row(event.state)))
-            (catalogs if event.state.is_directory else files).append(record.node)
-    connection.executemany(PUT_DISK, rows)
+            row = (record.node, *_disk_row(event.state))
+            (catalogs if event.state.is_directory else files).append(row)
+    PUT_DISK.run(connection, [(*row, None, row[1]) for row in catalogs])
     connection.executemany(CLEAR_DISK, gone)
     connection.executemany(DROP_EMPTY, gone)
-    changed = [*((number,) for number in catalogs), *gone]
-    shown = [row for number in changed for row in fetch(connection, SHOWN_IN, number)]
-    connection.executemany(SET_PARENT, shown)
-    return catalogs, files
+    found = _numbers(catalogs), _numbers(files)
+    _set_roots(connection, found[0])  # before the files, which take theirs from them
+    _put_files(connection, files)
+    changed = [*found[0], *_numbers(gone)]
+    shown = [row[0] for number in changed for row in fetch(connection, SHOWN_IN, (number,))]
+    connection.execute(SET_PARENTS, (_json(shown),))
+    return found
+
+
+def _put_files(connection: apsw.Connection, rows: Sequence[Row]) -> None:
+    """Store files; new ones in their places at once, because to move them would cost as much."""
+    places = {cast("int", row[1]) for row in rows}
+    roots = dict(fetch(connection, ROOTS, (_json(places),)))
+    PUT_DISK.run(connection, [(*row, roots.get(row[1]), row[1]) for row in rows])
+
+
+def _json(numbers: Iterable[int]) -> str:
+    return f"[{','.join(map(str, numbers))}]"
+
+
+def _numbers(rows: Iterable[Row]) -> list[int]:
+    return [cast("int", row[0]) for row in rows]
 
 
 def _disk_row(state: State) -> Row:
@@ -144,25 +174,33 @@ def _disk_row(state: State) -> Row:
 
 
 def _fold_entities(connection: apsw.Connection, records: Iterable[Record]) -> list[int]:
-    """Fold what people and files say; return the numbers of the nodes that it is about."""
+    """Fold what people and files say; return the numbers of the nodes that it is about.
+
+    What has ended comes first: what was said of the same node since must stay.
+    """
     touched: list[int] = []
+    notes: list[Row] = []
+    facts: list[Row] = []
     for record in records:
         match record.event:
             case NoteChanged(state=note):
-                times = (note.created_us, note.uploaded_us)
-                sizes = (note.duration_ms, note.width, note.height)
-                row = (note.node, record.node, note.parent, note.type, *times, *sizes)
-                connection.execute(PUT_NOTE, (*row, note.uploader))
-                touched.append(note.node)
-            case FactsFound(state=facts):
-                measures = (facts.duration_ms or None, facts.width or None, facts.height or None)
-                said = (facts.node, record.node, facts.captured_us, *measures, facts.hash)
-                connection.execute(PUT_FACTS, said)
+                notes.append(_note_row(record.node, note))
+            case FactsFound(state=found):
+                measures = (found.duration_ms or None, found.width or None, found.height or None)
+                said = (found.node, record.node, found.captured_us, *measures, found.hash)
+                facts.append(said)
             case Ended(kind=Kind.NOTE | Kind.FACTS):
                 touched += _forget(connection, record.event.kind, record.node)
             case _:
                 pass  # it is about no node
-    return touched
+    PUT_NOTE.run(connection, notes)
+    PUT_FACTS.run(connection, facts)
+    return [*touched, *_numbers(notes)]
+
+
+def _note_row(entity: int, note: Note) -> Row:
+    times, sizes = (note.created_us, note.uploaded_us), (note.duration_ms, note.width, note.height)
+    return (note.node, entity, note.parent, note.type, *times, *sizes, note.uploader)
 
 
 def _forget(connection: apsw.Connection, kind: int, entity: int) -> list[int]:
@@ -173,14 +211,13 @@ def _forget(connection: apsw.Connection, kind: int, entity: int) -> list[int]:
     return [row[0] for row in found]
 
 
-def _set_roots(connection: apsw.Connection, catalogs: list[int], files: list[int]) -> None:
-    """Have every node of a batch, and what hangs from it, know its root."""
+def _set_roots(connection: apsw.Connection, catalogs: Iterable[int]) -> None:
+    """Have every catalog of a batch, and what hangs from it, know its root."""
     for number in catalogs:
         root = next((row[0] for row in fetch(connection, ROOT_OF, (number,))), None)
         if fetch(connection, STORED_ROOT, (number,)) != [(root,)]:
             connection.execute(SET_ROOT, (number, root))
             connection.execute(SET_ROOT_BELOW, (number, root))
-    connection.executemany(TAKE_ROOT, [(number,) for number in files])
 
 
 assert SUPER_ROOT == 0, "ROOT_OF says so"

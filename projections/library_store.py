@@ -31,7 +31,8 @@ from eventlog.library import (
 from eventlog.log import Draft, Log, Transaction
 from projections import media
 from projections.library import Library
-from projections.media import Row, Wanted
+from projections.media import Row
+from projections.media_pages import Listing, Wanted
 from projections.tree import Tree
 
 T = TypeVar("T")
@@ -120,13 +121,9 @@ class Media:
         """Return nodes that are gone and of which something is still said."""
         return media.gone(self._connection, after, limit)
 
-    def count(self, wanted: Wanted) -> int:
-        """Return how many files are wanted."""
-        return media.count(self._connection, wanted)
-
-    def page(self, wanted: Wanted, offset: int, limit: int) -> list[int]:
-        """Return the numbers of the files of a page."""
-        return media.page(self._connection, wanted, offset, limit)
+    def files(self, wanted: Wanted) -> Listing:
+        """Return the files that are wanted, to be counted and paged through."""
+        return Listing(self._connection, wanted)
 
 
 class View:

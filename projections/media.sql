@@ -55,12 +55,17 @@ create index media_by_duration on media (root, type, duration, number) where typ
 create index media_by_pixels on media (root, type, pixels, number) where type is not null;
 
 -- Files of a catalog in each order.
-create index media_in_by_number on media (parent, type, number) where type is not null;
-create index media_in_by_created on media (parent, type, created, number) where type is not null;
-create index media_in_by_uploaded on media (parent, type, uploaded, number) where type is not null;
-create index media_in_by_size on media (parent, type, size, number) where type is not null;
-create index media_in_by_duration on media (parent, type, duration, number) where type is not null;
-create index media_in_by_pixels on media (parent, type, pixels, number) where type is not null;
+create index media_in_by_number on media (parent, root, type, number) where type is not null;
+create index media_in_by_created on media (parent, root, type, created, number)
+    where type is not null;
+create index media_in_by_uploaded on media (parent, root, type, uploaded, number)
+    where type is not null;
+create index media_in_by_size on media (parent, root, type, size, number)
+    where type is not null;
+create index media_in_by_duration on media (parent, root, type, duration, number)
+    where type is not null;
+create index media_in_by_pixels on media (parent, root, type, pixels, number)
+    where type is not null;
 
 -- Files that somebody uploaded, in each order.
 create index media_of_by_number on media (uploader, root, type, number)
@@ -74,6 +79,20 @@ create index media_of_by_size on media (uploader, root, type, size, number)
 create index media_of_by_duration on media (uploader, root, type, duration, number)
     where uploader > 0 and type is not null;
 create index media_of_by_pixels on media (uploader, root, type, pixels, number)
+    where uploader > 0 and type is not null;
+
+-- Those of them that are in a catalog.
+create index media_of_in_by_number on media (uploader, parent, root, type, number)
+    where uploader > 0 and type is not null;
+create index media_of_in_by_created on media (uploader, parent, root, type, created, number)
+    where uploader > 0 and type is not null;
+create index media_of_in_by_uploaded on media (uploader, parent, root, type, uploaded, number)
+    where uploader > 0 and type is not null;
+create index media_of_in_by_size on media (uploader, parent, root, type, size, number)
+    where uploader > 0 and type is not null;
+create index media_of_in_by_duration on media (uploader, parent, root, type, duration, number)
+    where uploader > 0 and type is not null;
+create index media_of_in_by_pixels on media (uploader, parent, root, type, pixels, number)
     where uploader > 0 and type is not null;
 
 -- Catalogs in a catalog.
@@ -91,31 +110,63 @@ create index media_by_note on media (note) where note is not null;
 create index media_by_facts on media (facts) where facts is not null;
 create index media_by_note_parent on media (note_parent) where note_parent > 0;
 
--- How many files of each type each root has: counting a million takes 50 ms.
-create table media_counts (
-    -- root and type in one, so that a row has one key
-    place text primary key,
-    files integer not null
+-- Some files of each list, and how many files lie from each to the next: counting to a page in the
+-- middle of a million takes 50 ms and more. See `projections.media_marks`.
+create table media_marks (
+    -- which list, see `projections.media_lists`
+    list integer not null,
+    -- of the node
+    number integer not null,
+    -- the arm of the list; 0 where it is of any
+    type integer not null,
+    root integer not null,
+    parent integer not null,
+    uploader integer not null,
+    -- what the list is in order of; what has the same is in order of the number
+    key integer not null,
+    files integer not null,
+    primary key (list, number)
 ) without rowid;
 
-create trigger media_counts_inserted after insert on media
-when new.root is not null and new.type is not null begin
-    insert into media_counts (place, files) values (new.root || '/' || new.type, 1)
-        on conflict (place) do update set files = files + 1;
+create unique index media_marks_in_order
+    on media_marks (list, type, root, parent, uploader, key, number);
+
+-- Files that came to their places (1) or went from them (-1) since the marks were right: always
+-- empty when a transaction ends.
+create table media_moves (
+    sign integer not null,
+    number integer not null,
+    type integer not null,
+    root integer not null,
+    parent integer not null,
+    uploader integer,
+    created integer not null,
+    uploaded integer not null,
+    size integer not null,
+    duration integer not null,
+    pixels integer not null
+);
+
+create trigger media_moves_inserted after insert on media
+when new.type is not null and new.root is not null and new.parent is not null begin
+    insert into media_moves values (1, new.number, new.type, new.root, new.parent, new.uploader,
+        new.created, new.uploaded, new.size, new.duration, new.pixels);
 end;
 
-create trigger media_counts_deleted after delete on media
-when old.root is not null and old.type is not null begin
-    update media_counts set files = files - 1 where place = old.root || '/' || old.type;
-    delete from media_counts where place = old.root || '/' || old.type and files = 0;
+create trigger media_moves_deleted after delete on media
+when old.type is not null and old.root is not null and old.parent is not null begin
+    insert into media_moves values (-1, old.number, old.type, old.root, old.parent, old.uploader,
+        old.created, old.uploaded, old.size, old.duration, old.pixels);
 end;
 
-create trigger media_counts_updated
-after update of place, is_catalog, disk_type, note_type, root on media
-when old.root is not new.root or old.type is not new.type begin
-    update media_counts set files = files - 1 where place = old.root || '/' || old.type;
-    delete from media_counts where place = old.root || '/' || old.type and files = 0;
-    insert into media_counts (place, files) select new.root || '/' || new.type, 1
-        where new.root is not null and new.type is not null
-        on conflict (place) do update set files = files + 1;
+create trigger media_moves_updated after update on media
+when (old.type, old.root, old.parent, old.uploader, old.created, old.uploaded, old.size,
+    old.duration, old.pixels) is not (new.type, new.root, new.parent, new.uploader, new.created,
+    new.uploaded, new.size, new.duration, new.pixels) begin
+    insert into media_moves select -1, old.number, old.type, old.root, old.parent, old.uploader,
+        old.created, old.uploaded, old.size, old.duration, old.pixels
+        where old.type is not null and old.root is not null and old.parent is not null;
+    insert into media_moves select 1, new.number, new.type, new.root, new.parent, new.uploader,
+        new.created, new.uploaded, new.size, new.duration, new.pixels
+        where new.type is not null and new.root is not null and new.parent is not null;
 end;

@@ -17,6 +17,8 @@ from projections import (
     from_snapshot,
     library,
     media,
+    media_marks,
+    media_pages,
     overlay,
     past,
     past_tree,
@@ -30,6 +32,8 @@ SCANS = {
     "check.META": "a handful of rows",
     "check.TIMES": "checks every event",
     "check.HISTORIES": "checks every event",
+    "media_marks.IS_EMPTY": "ends at the first row",
+    "media_marks.HAS_UPLOADS": "a batch of files, which the statements after it read as well",
     "media.TO_DO": "its index holds only what is to be done",
     "snapshot.META": "a handful of rows",
     "snapshot.NUMBERS": "writes every node",
@@ -69,6 +73,7 @@ def queries(module: ModuleType) -> dict[str, str]:
 MODULES = (
     *(tree, changes, check, past, past_tree, overlay, history, compaction, archive, whole),
     *(snapshot, from_snapshot, bootstrap, filtered, library, media, fold_media),
+    *(media_marks, media_pages),
 )
 QUERIES = {name: query for module in MODULES for name, query in queries(module).items()}
 

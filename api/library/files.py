@@ -13,7 +13,8 @@ from api.library.trash import Trash
 from api.library.wire import BAD_PARAMETER, NOT_CHANGED, Json, LibraryError
 from projections import media
 from projections.library_types import FileType
-from projections.media import SORTS, Wanted
+from projections.media_lists import SORTS
+from projections.media_pages import Wanted
 
 PAGE_MIN, PAGE_DEFAULT, PAGE_MAX = 10, 100, 10_000
 
@@ -39,8 +40,8 @@ def files(call: Call) -> Reply:
         return Reply({"list": []})  # as the original: and no page
     with call.reading() as reading:
         wanted = _wanted(call, reading, sort)
-        total = reading.media.count(wanted)
-        numbers = reading.media.page(wanted, index * limit, limit)
+        listing = reading.media.files(wanted)
+        total, numbers = listing.count, listing.page(index * limit, limit)
         found = [file_info(reading, row) for row in _rows(reading, numbers)]
     page = {"pageIndex": index, "maxPerPage": limit, "pageCount": -(-total // limit)}
     return Reply({"list": found, "page": page})

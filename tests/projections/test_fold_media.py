@@ -29,13 +29,9 @@ def folded(*batches: Sequence[Record]) -> apsw.Connection:
 
 
 def rows(connection: apsw.Connection) -> list[tuple[object, ...]]:
-    kept = list(connection.execute("select * from media_counts order by place"))
-    query = (
-        "select root || '/' || type, count(*) from media"
-        " where root is not null and type is not null group by 1 order by 1"
-    )
-    assert kept == list(connection.execute(query))
-    return [*kept, *connection.execute("select * from media order by number")]
+    assert connection.execute("select count(*) from media_moves").get == 0
+    marks = list(connection.execute("select * from media_marks order by list, number"))
+    return [*marks, *connection.execute("select * from media order by number")]
 
 
 def column(connection: apsw.Connection, name: str) -> dict[int, object]:

@@ -9,10 +9,11 @@ import pytest
 from eventlog.events import Created, Record
 from eventlog.library import LibraryEvent, Note, NoteChanged
 from eventlog.schema import create_tables
-from projections import media
+from projections import media, media_pages
 from projections.fold_media import MediaFold
 from projections.library_types import FileType
-from projections.media import SORTS, Wanted
+from projections.media_lists import SORTS
+from projections.media_pages import Listing, Place, Wanted
 from tests.eventlog.helpers import directory_state, file_state, root_state
 from tests.projections.memory import empty, store
 
@@ -82,8 +83,9 @@ def test_every_sort_and_filter_gives_its_files_in_pages(name: str, sort: int) ->
     with contextlib.closing(library()) as connection:
         files = expected(connection, wanted)
         assert files
-        assert media.count(connection, wanted) == len(files)
-        pages = [media.page(connection, wanted, at, 7) for at in range(0, len(files) + 7, 7)]
+        listing = Listing(connection, wanted)
+        assert listing.count == len(files)
+        pages = [listing.page(at, 7) for at in range(0, len(files) + 7, 7)]
         assert [number for page in pages for number in page] == files
 
 
@@ -92,7 +94,9 @@ def test_every_sort_and_filter_gives_its_files_in_pages(name: str, sort: int) ->
 def test_every_sort_and_filter_is_a_merge_of_index_scans(name: str, sort: int) -> None:
     wanted = WANTED[name]._replace(sort=sort)
     with contextlib.closing(library()) as connection:
-        for query, bindings in media.page_queries(wanted, 0, 10):
+        listing = Listing(connection, wanted)
+        first = listing.queries(0, 10, reverse=sort < 0)
+        for query, bindings in [*first, *listing.queries(5, 10, Place(3, 100))]:
             steps = [row[3] for row in connection.execute(f"explain query plan {query}", bindings)]
             assert not [step for step in steps if "TEMP B-TREE" in step or step.startswith("SCAN")]
             searches = [step for step in steps if step.startswith("SEARCH")]
@@ -103,13 +107,14 @@ def test_every_sort_and_filter_is_a_merge_of_index_scans(name: str, sort: int) -
 def test_more_scans_than_one_statement_takes_are_merged_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(media, "ARMS_MAX", 3)
+    monkeypatch.setattr(media_pages, "ARMS_MAX", 3)
     with contextlib.closing(library()) as connection:
         for sort in (0, 3, -3):
             wanted = WANTED["catalogs"]._replace(sort=sort)
             files = expected(connection, wanted)
-            assert media.page(connection, wanted, 10, 20) == files[10:30]
-            assert media.count(connection, wanted) == len(files)
+            listing = Listing(connection, wanted)
+            assert listing.page(10, 20) == files[10:30]
+            assert listing.count == len(files)
 
 
 def test_catalogs_are_counted() -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 from projections.library_types import FileType
-from projections.media import SORTS
+from projections.media_lists import SORTS
 from tools.bench import library_log
 from tools.bench.bench import Bench
 from tools.bench.large import MEMORY_MIB, MIB

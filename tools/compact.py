@@ -21,11 +21,11 @@ from eventlog.compaction import Result, preview
 from eventlog.connection import open_reader, translated_errors
 from eventlog.errors import LogMissingError
 from eventlog.fold import Fold
+from eventlog.log import Log
 from projections.replay import stored_folds
 from tools import control
 from tools.config import Source, add_source_options, source
 from tools.control import Report
-from tools.full_disk import open_log
 from tools.maintenance import Maintenance, window_us
 from tools.progress import Progress, Step
 from tools.snapshots import Snapshots
@@ -78,32 +78,37 @@ def compact(of: Source, days: float | None, report: Report) -> Result:
     try:
         made = control.call(of.database, "compact", {"history_days": days}, report)
     except control.NotRunningError:
-        with alone(of, days) as maintenance, Ballast(of.database).spent():
+        with alone(of, days) as maintenance:
             return maintenance.compactor.run(threading.Event(), report=_told(report))
     return msgspec.convert(made, Result)
 
 
 @contextlib.contextmanager
 def alone(of: Source, days: float | None = None) -> Iterator[Maintenance]:
-    """Hold a log that no server holds, to work on it here.
+    """Hold a log that no server holds, to work on it here, also on a full disk.
 
     Raises:
         LogError: there is none, or it is in use after all.
     """
     if not Path(of.database).exists():
         raise LogMissingError(of.database)
+    with Ballast(of.database).spent():
+        log = Log(of.database, folds_of(of.database))
+        try:
+            yield _maintenance(of, days, log)
+        finally:
+            log.close()
+        if log.failure is not None:
+            raise log.failure
+
+
+def _maintenance(of: Source, days: float | None, log: Log) -> Maintenance:
+    # A log that has an archive keeps it, also when the command was not told of it.
+    archive = of.archive or log.call(lambda transaction: transaction.meta(ARCHIVE_PATH))
+    kept_days = of.history_days if days is None else days
     clock = SystemClock()
-    log = open_log(of.database, folds_of(of.database), clock, Ballast(of.database))
-    try:
-        # A log that has an archive keeps it, also when the command was not told of it.
-        archive = of.archive or log.call(lambda transaction: transaction.meta(ARCHIVE_PATH))
-        kept_days = of.history_days if days is None else days
-        before = Snapshots(of.database, of.snapshots, clock).before_compaction
-        yield Maintenance(log, clock, kept_days, archive, before)
-    finally:
-        log.close()
-    if log.failure is not None:
-        raise log.failure
+    before = Snapshots(of.database, of.snapshots, clock).before_compaction
+    return Maintenance(log, clock, kept_days, archive, before)
 
 
 def in_words(result: Result, *, would: bool) -> str:

@@ -129,21 +129,29 @@ def test_a_disk_without_room_for_the_ballast_is_told_before_it_is_full(small: Pa
 
 
 def test_without_a_server_the_command_makes_space(
-    small: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    server = Server(small, ballast=BYTES // 2)
-    server.tend()
-    server.change_until_full()
-    fill(small / "others")
-    server.close()
-    Path(f"{server.path}.ballast").rename(f"{server.path}.hidden")
-    words = ["compact", "--db", str(server.path), "--history-days", "0"]
-    assert cli.main(words) == 1  # with nothing kept back
-    Path(f"{server.path}.hidden").rename(f"{server.path}.ballast")
-    assert cli.main(words) == 0
-    assert " events dropped (" in capsys.readouterr().out
-    assert server.ballast.is_there
-    assert_sound(server.path)
+    with mounted(tmp_path / "disk", 2 * BYTES // 2**20 + 2) as disk:
+        server = Server(disk, ballast=BYTES)
+        server.tend()
+        server.change(1)
+        server.close()
+        fill(disk / "others")
+        words = ["compact", "--db", str(server.path), "--history-days", "0"]
+        kept_back = Path(f"{server.path}.ballast")
+        with kept_back.open("r+b") as file:
+            file.truncate(0)
+            fill(disk / "more")
+            assert cli.main(words) == 1
+            (disk / "more").unlink()
+        server.ballast.make()
+        assert server.ballast.is_there
+        fill(disk / "rest")
+        assert cli.main(words) == 0
+        assert "100 events dropped" in capsys.readouterr().out
+        assert server.ballast.is_there
+        (disk / "others").unlink()
+        assert_sound(server.path)
 
 
 def test_with_others_filling_the_disk_the_ballast_is_enough(small: Path) -> None:

@@ -1,6 +1,7 @@
 """What faces that change files need from whoever observes the root; composition fills it in."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from typing import Literal, Protocol
 
 
@@ -87,6 +88,16 @@ class WritableRoot(ServedRoot, Protocol):
 
         Raises:
             RootUnavailableError: as `perform`.
+        """
+        ...
+
+    def begin(
+        self, act: Callable[[], Sequence[Touched]], about: tuple[bytes, ...], author: str
+    ) -> Future[int] | None:
+        """Have a change made as by `perform`, without waiting; any thread may call.
+
+        Returns:
+            A future of what `perform` returns or raises; None when it must be called instead.
         """
         ...
 

@@ -5,7 +5,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Final
 
@@ -109,6 +109,16 @@ class FaceRoot:
             wait((done,))
         return done.result()
 
+    def begin(
+        self, act: Callable[[], Sequence[Touched]], about: tuple[bytes, ...], author: str
+    ) -> Future[int]:
+        """Make a change without waiting; see `api.served.WritableRoot.begin`."""
+        told: Future[int] = Future()
+        told.set_running_or_notify_cancel()  # whoever goes away leaves it to be made
+        begun = self._observer.changes.perform(act, about, author)
+        begun.add_done_callback(lambda done: _hand_on(done, told))
+        return told
+
     def write(self, act: Callable[[], None], path: bytes, author: str) -> None:
         """Change bytes of a file; see `api.served.ServedRoot.write`."""
         with _available():
@@ -131,6 +141,15 @@ class FaceRoot:
     def hides(self, path: bytes) -> bool:
         """Say whether a path is none of a client's business; see `api.served.ServedRoot.hides`."""
         return path in self._private or self._excluded(path.rpartition(b"/")[2])
+
+
+def _hand_on(done: Future[int], told: Future[int]) -> None:
+    """Hand on how a change ended, as faces know it."""
+    try:
+        with _available():
+            told.set_result(done.result())
+    except BaseException as error:  # noqa: BLE001 - for whoever asked
+        told.set_exception(error)
 
 
 @contextlib.contextmanager

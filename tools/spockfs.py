@@ -70,6 +70,11 @@ class OwnDirectory:
             meanwhile()
         return 0
 
+    def begin(
+        self, _act: Callable[[], Sequence[Touched]], _about: tuple[bytes, ...], _author: str
+    ) -> None:
+        """Have `perform` called: nobody else would make the change."""
+
     def write(self, act: Callable[[], None], _path: bytes, _author: str) -> None:
         """Change bytes; there is no log of it."""
         act()

@@ -22,7 +22,7 @@ from api.spockfs.access import Gate
 from api.spockfs.call import DONE, Call, Reply, Source, through
 from api.spockfs.errors import Refusal, refusal_of
 from api.spockfs.fields import Fields, Span
-from api.spockfs.mounts import Mount, Mounts, Place
+from api.spockfs.mounts import Mounts, Place
 from api.spockfs.watching import Happenings, Watchers
 from api.threads import Threads
 
@@ -66,10 +66,12 @@ WRITING: Final[Mapping[str, Method]] = {
     "UTIMENS": attributes.utimens,
     "POST": names.post,
     "DELETE": names.delete,
-    "MAKE": making.make,
 }
 
-_ITSELF: Final = ("PUT", "WATCH")
+_TAKING: Final = ("PUT", "MAKE")
+"""Methods that change something and take a body."""
+
+_ITSELF: Final = (*_TAKING, "WATCH")
 """Methods that wait for the client, or for something to happen."""
 
 ALLOWED: Final = ", ".join([*READING, *WRITING, *_ITSELF, "OPTIONS"])
@@ -182,23 +184,27 @@ class SpockFS:
         if known is None and method not in _ITSELF:
             raise Refusal(errno.ENOSYS, "there is no such method here", fields=_options())
         mount, path = self._mounts.find_encoded(scope["raw_path"])
-        if mount.rules.read_only and (known in WRITING.values() or method == "PUT"):
+        if mount.rules.read_only and (known in WRITING.values() or method in _TAKING):
             raise Refusal(errno.EROFS)
         call = Call(self._mounts, mount, path, fields, author)
+        reply = await self._reply(method, known, call, receive)
+        await self._send(reply, send, with_body=method != "HEAD")
+
+    async def _reply(
+        self, method: str, known: Method | None, call: Call, receive: Receive
+    ) -> Reply:
         if method == "WATCH":
-            await _send(await self._watchers.answer(call), send)
-            return
+            return await self._watchers.answer(call)
+        if method == "MAKE":
+            body = await _whole(receive, making.MADE_BYTES_MAX)
+            return await making.make(call._replace(body=body), self._threads)
         if known is None:
             await self._put(call, receive)
-            told = b"x-spock-attr" in fields
-            reply = await self._threads.run(partial(_run, _nothing, call)) if told else DONE
-            await _send(reply, send)
-            return
-        limit = _body_limit(method, mount)
-        if limit is not None:
-            call = call._replace(body=await _whole(receive, limit))
-        reply = await self._threads.run(partial(_run, known, call))
-        await self._send(reply, send, with_body=method != "HEAD")
+            told = b"x-spock-attr" in call.fields
+            return await self._threads.run(partial(_run, _nothing, call)) if told else DONE
+        if method == "SETXATTR":
+            call = call._replace(body=await _whole(receive, call.mount.rules.xattr_limit))
+        return await self._threads.run(partial(_run, known, call))
 
     async def _put(self, call: Call, receive: Receive) -> None:
         """Write a body; one that is not too large is written wholly or, if it breaks off, not."""
@@ -293,7 +299,6 @@ def _nothing(_: Call) -> Reply:
 
 _TELLING: Final = (
     _nothing,
-    making.make,
     names.post,
     names.mknod,
     names.symlink,
@@ -311,14 +316,7 @@ _TELLING: Final = (
 def _writes(method: str, fields: Fields) -> bool:
     if method == "OPEN":
         return bool(fields.number(b"x-spock-flag", 0) & _WRITE_FLAGS)
-    return method in WRITING or method == "PUT"
-
-
-def _body_limit(method: str, mount: Mount) -> int | None:
-    """Return how long the body of a request may be that is taken whole; None: there is none."""
-    if method == "SETXATTR":
-        return mount.rules.xattr_limit
-    return making.MADE_BYTES_MAX if method == "MAKE" else None
+    return method in WRITING or method in _TAKING
 
 
 def _options() -> Headers:

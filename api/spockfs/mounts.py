@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -77,6 +78,12 @@ class Mount:
     ) -> None:
         """Change something and have it in the log; see `api.served.ServedRoot.perform`."""
         self._root.perform(act, about, author)
+
+    def begin(
+        self, act: Callable[[], Sequence[Touched]], about: tuple[bytes, ...], author: str
+    ) -> Future[int] | None:
+        """Change something without waiting; see `api.served.WritableRoot.begin`."""
+        return self._root.begin(act, about, author)
 
     def write(self, act: Callable[[], None], path: bytes, author: str) -> None:
         """Change bytes of a file; see `api.served.WritableRoot.write`."""

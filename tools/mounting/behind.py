@@ -85,6 +85,7 @@ class Behind:
         self._vanish = vanish
         self._renew = renew
         self._drafts: dict[int, Draft] = {}
+        self._queued: set[int] = set()  # files whose request has not begun
         self._is_lost = False
         self._waiting: dict[int, Node] = {}
 
@@ -189,6 +190,9 @@ class Behind:
             draft.data[after.size :] = bytes(max(0, after.size - size))
             node.told = after
             return True
+        if node.number in self._queued and after.size == (node.told or after).size:
+            node.told = after
+            return True
         if not self.journal.is_pending(node.number) and self.homes.get(node.number) is None:
             return False
         if self._is_lost or after.size != (node.told or after).size:
@@ -212,7 +216,14 @@ class Behind:
         if draft is None or node.told is None:
             return
         draft.timer.cancel()
+        # What is changed while it waits for its turn is sent with it.
+        self._queued.add(node.number)
+        self._add(node, lambda: self._make_file(node, draft))
+
+    async def _make_file(self, node: Node, draft: Draft) -> None:
+        self._queued.discard(node.number)
         was = node.told
+        assert was is not None, "it is kept until the answer has come"
         fields: Fields = {
             "X-Spock-mode": was.mode,
             **time_fields("atime", was.atime),
@@ -220,8 +231,7 @@ class Behind:
             **_owner(Owner(was.uid, was.gid)),
             "X-Spock-flag": draft.flag,
         }
-        data = bytes(draft.data)
-        self._add(node, lambda: self._make(node, "MAKE", fields, data))
+        await self._make(node, "MAKE", fields, bytes(draft.data))
 
     async def settle(self, *numbers: int, inside: tuple[int, ...] = ()) -> None:
         """Have files, and what is in directories, on the server.

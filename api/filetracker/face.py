@@ -28,6 +28,7 @@ from api.filetracker.intake import Claims, Intake
 from api.filetracker.request import Request, concerns, read
 from api.filetracker.store import Change, Store, shown, translated
 from api.filetracker.stored import Stored
+from api.huddle import Huddle
 from api.threads import Threads
 from api.zerocopy import has_zero_copy
 from eventlog.clock import Clock
@@ -84,9 +85,12 @@ class Filetracker:
         gate: who may use it.
         settings: how.
         clock: time.
+        huddle: of the threads that take part in storing a file.
     """
 
-    def __init__(self, store: Store, gate: Gate, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, gate: Gate, settings: Settings, clock: Clock, huddle: Huddle
+    ) -> None:
         self._store = store
         self._gate = gate
         self._settings = settings
@@ -94,11 +98,13 @@ class Filetracker:
         self._files = settings.prefix + b"/files/"
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="filetracker")
         self._threads = Threads(self._executor)
+        self._huddle = huddle
         self._housekeeper = Housekeeper(store, clock, settings.keep_days)
         self._housekeeper.start()
 
     def close(self) -> None:
         """Wait for what is being done; nothing is accepted afterwards."""
+        self._huddle.close()
         self._housekeeper.stop()
         self._store.packer.close()
         self._executor.shutdown()
@@ -198,7 +204,10 @@ class Filetracker:
         begin = partial(self._store.begin, change, claims.size or claims.length or 0)
         if claims.length is not None and claims.length <= PIECE_BYTES:
             data = b"".join([piece async for piece in pieces])
-            version = await self._threads.run(lambda: self._put_small(begin, change, claims, data))
+            with self._huddle.request():
+                version = await self._threads.run(
+                    lambda: self._put_small(begin, change, claims, data)
+                )
         else:
             new = await self._threads.run(begin)
             try:

@@ -1,11 +1,13 @@
 """Sends bytes of files, a piece at a time."""
 
 import asyncio
+import contextlib
 import os
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Final
 
-from api.asgi import Message, Send
+from api.asgi import Message, Receive, Send
 from api.beneath.cached import is_cached, read_cached
 from api.bodies import PIECE_BYTES, CutError
 from api.files.ranges import Range
@@ -62,3 +64,26 @@ async def _read(threads: Threads, fd: int, size: int, start: int) -> bytes:
 
 def _body(data: bytes) -> Message:
     return {"type": "http.response.body", "body": data, "more_body": True}
+
+
+@contextlib.asynccontextmanager
+async def watching(receive: Receive) -> AsyncIterator[asyncio.Event]:
+    """Lend an event that is set when the client goes away.
+
+    Args:
+        receive: of ASGI; nobody else may wait for it meanwhile.
+    """
+    left = asyncio.Event()
+
+    async def watch() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        left.set()
+
+    task = asyncio.create_task(watch())
+    try:
+        yield left
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

@@ -1,11 +1,10 @@
 """The face as an ASGI application: requests in, answers out."""
 
 import asyncio
-import contextlib
 import logging
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final, NamedTuple
@@ -17,12 +16,12 @@ from api.beneath.staging import NewFile
 from api.bodies import PIECE_BYTES, CutError, bodies, drain
 from api.files.codings import takes_gzip
 from api.files.dates import format_version, parse_date, parse_version
+from api.files.download import OCTETS, Part, RawFields
 from api.files.ranges import Range
 from api.files.refusal import Fields, Refusal
-from api.files.transfer import send_range
+from api.files.transfer import send_range, watching
 from api.filetracker import download, history, listing
 from api.filetracker.access import Gate
-from api.filetracker.download import RawFields
 from api.filetracker.housekeeper import Housekeeper
 from api.filetracker.intake import Claims, Intake
 from api.filetracker.request import Request, concerns, read
@@ -147,7 +146,7 @@ class Filetracker:
         stored, data = found
         fields = download.describe(stored.version, stored.etag) + download.measures(stored)
         told = tuple((name.decode(), value.decode()) for name, value in fields)
-        return Answer(data, 200, told, download.OCTETS)
+        return Answer(data, 200, told, OCTETS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -252,7 +251,7 @@ class Filetracker:
             answer = download.plan(request, stored)
             await send(_start(answer.status, answer.fields))
             if request.method == "GET":
-                async with _watching(receive) as left:
+                async with watching(receive) as left:
                     await self._send_parts(stored, answer.parts, send, left, zero_copy=zero_copy)
             await send(_END)
         finally:
@@ -287,7 +286,7 @@ class Filetracker:
     async def _send_parts(
         self,
         stored: Stored,
-        parts: list[download.Part],
+        parts: list[Part],
         send: Send,
         left: asyncio.Event,
         *,
@@ -312,7 +311,7 @@ class Filetracker:
         try:
             piece = await self._threads.run(lambda: _first(pieces, request.path))
             await send(_start(200, [(b"content-type", _JSON_LINES if is_json else _TEXT)]))
-            async with _watching(receive) as left:
+            async with watching(receive) as left:
                 while piece is not None and request.method == "GET":
                     if left.is_set():
                         raise CutError
@@ -356,25 +355,6 @@ def _first(pieces: Iterator[bytes], path: bytes) -> bytes | None:
         if refusal.status in (404, 409):
             raise Refusal(400, "Path doesn't exist or is not a directory") from refusal
         raise
-
-
-@contextlib.asynccontextmanager
-async def _watching(receive: Receive) -> AsyncIterator[asyncio.Event]:
-    """Lend an event that is set when the client goes away."""
-    left = asyncio.Event()
-
-    async def watch() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        left.set()
-
-    task = asyncio.create_task(watch())
-    try:
-        yield left
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 async def _refuse(refusal: Refusal, method: str, receive: Receive, send: Send) -> None:

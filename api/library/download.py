@@ -2,28 +2,22 @@
 
 import os
 import re
-import secrets
 import stat
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from api.files.conditions import check_read, etag_of, range_holds
+from api.files import download
+from api.files.conditions import etag_of
 from api.files.dates import format_version
-from api.files.ranges import Range, parse_ranges
-from api.files.refusal import Refusal
+from api.files.download import OCTETS, Content, Download, RawFields
 from api.library.call import Place, Reading
 from api.library.wire import NOT_FOUND, LibraryError
 from api.served import RootUnavailableError
 from projections.library_types import mime_of
 from projections.media import Row
 
-RawFields = list[tuple[bytes, bytes]]
-Part = bytes | Range
-
-_BOUNDARY_BYTES: Final = 16
 _SHOWN: Final = re.compile(r"(image|video|audio)/[a-z0-9.+-]+")
 _HOSTILE: Final = frozenset({"image/svg+xml"})
-_OCTETS: Final = "application/octet-stream"
 
 
 class Opened(NamedTuple):
@@ -44,20 +38,6 @@ class Opened(NamedTuple):
     etag: str
     media: str
     name: str
-
-
-class Download(NamedTuple):
-    """An answer to a request for a file.
-
-    Attributes:
-        status: of HTTP.
-        fields: of the header.
-        parts: of the body, in order.
-    """
-
-    status: int
-    fields: RawFields
-    parts: list[Part]
 
 
 def open_file(reading: Reading, row: Row) -> Opened:
@@ -93,7 +73,7 @@ def open_path(place: Place, path: bytes) -> int:
 
 def safe_media(kind: str) -> str:
     """Return a MIME type under which a file can be sent without running in this origin."""
-    return kind if _SHOWN.fullmatch(kind) and kind not in _HOSTILE else _OCTETS
+    return kind if _SHOWN.fullmatch(kind) and kind not in _HOSTILE else OCTETS
 
 
 def plan(fields: Mapping[str, str], opened: Opened) -> Download:
@@ -106,27 +86,12 @@ def plan(fields: Mapping[str, str], opened: Opened) -> Download:
     Raises:
         Refusal: a condition does not hold, or no range can be served.
     """
-    about = _describe(opened)
-    if check_read(fields, opened.etag, opened.modified):
-        return Download(304, about, [])
-    ranges = None
-    if "range" in fields and range_holds(fields, opened.etag, opened.modified):
-        ranges = parse_ranges(fields["range"], opened.size)
-    if ranges is None:
-        return _answer(200, [*about, _type(opened.media)], [Range(0, opened.size)])
-    if not ranges:
-        told = (("content-range", f"bytes */{opened.size}"),)
-        raise Refusal(416, f"the file has only {opened.size} bytes", told)
-    if len(ranges) == 1:
-        where = (b"content-range", _content_range(ranges[0], opened.size))
-        return _answer(206, [*about, _type(opened.media), where], [ranges[0]])
-    boundary = secrets.token_hex(_BOUNDARY_BYTES)
-    kind = _type(f"multipart/byteranges; boundary={boundary}")
-    return _answer(206, [*about, kind], _multipart(ranges, opened, boundary))
+    content = Content(opened.size, opened.etag, opened.modified, opened.media)
+    return download.plan(fields, content, _describe(opened))
 
 
 def _describe(opened: Opened) -> RawFields:
-    is_shown = opened.media != _OCTETS
+    is_shown = opened.media != OCTETS
     name = "".join(c if (c.isascii() and c.isalnum()) or c in "._-" else "_" for c in opened.name)
     way = "inline" if is_shown else "attachment"
     return [
@@ -140,26 +105,3 @@ def _describe(opened: Opened) -> RawFields:
         (b"x-content-type-options", b"nosniff"),
         (b"cross-origin-resource-policy", b"same-origin"),
     ]
-
-
-def _type(kind: str) -> tuple[bytes, bytes]:
-    return b"content-type", kind.encode()
-
-
-def _answer(status: int, fields: RawFields, parts: list[Part]) -> Download:
-    length = sum(each.stop - each.start if isinstance(each, Range) else len(each) for each in parts)
-    return Download(status, [*fields, (b"content-length", b"%d" % length)], parts)
-
-
-def _multipart(ranges: list[Range], opened: Opened, boundary: str) -> list[Part]:
-    """Lay several ranges out as RFC 9110, 14.6 says."""
-    parts: list[Part] = []
-    for each in ranges:
-        where = _content_range(each, opened.size)
-        head = f"\r\n--{boundary}\r\nContent-Type: {opened.media}\r\n".encode()
-        parts += [head + b"Content-Range: %b\r\n\r\n" % where, each]
-    return [*parts, f"\r\n--{boundary}--\r\n".encode()]
-
-
-def _content_range(each: Range, size: int) -> bytes:
-    return b"bytes %d-%d/%d" % (each.start, each.stop - 1, size)

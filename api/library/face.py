@@ -41,13 +41,14 @@ from api.answers import Answer
 from api.asgi import Headers, Message, Receive, Scope, Send
 from api.bodies import CutError, bodies
 from api.files.conditions import check_read
+from api.files.download import Download, Part
 from api.files.ranges import Range
 from api.files.refusal import Refusal
-from api.files.transfer import send_range
+from api.files.transfer import send_range, watching
 from api.library import download, shares, tus, wire
 from api.library.accounts import Accounts
 from api.library.call import Call, Reply, Service, Who
-from api.library.download import Download, Opened
+from api.library.download import Opened
 from api.library.guarding import guarded
 from api.library.incoming import Incoming
 from api.library.keeper import Keeper
@@ -296,13 +297,13 @@ class LibraryFace:
     async def _send_parts(
         self,
         opened: Opened,
-        parts: list[download.Part],
+        parts: list[Part],
         scope: Scope,
         receive: Receive,
         send: Send,
     ) -> None:
         zero_copy = has_zero_copy(scope)
-        async with _watching(receive) as left:
+        async with watching(receive) as left:
             for part in parts:
                 if isinstance(part, Range):
                     await send_range(
@@ -385,22 +386,3 @@ async def _body(receive: Receive) -> bytes:
             await incoming.drain()
             raise LibraryError(BAD_PARAMETER, 413)
     return bytes(body)
-
-
-@contextlib.asynccontextmanager
-async def _watching(receive: Receive) -> AsyncIterator[asyncio.Event]:
-    """Lend an event that is set when the client goes away."""
-    left = asyncio.Event()
-
-    async def watch() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        left.set()
-
-    task = asyncio.create_task(watch())
-    try:
-        yield left
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task

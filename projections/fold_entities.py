@@ -55,7 +55,7 @@ class EntitiesFold:
     """Keeps the table of `library.sql`."""
 
     name: str = "library"
-    version: int = 2
+    version: int = 3
     schema: str = resources.files("projections").joinpath("library.sql").read_text()
     tables: tuple[str, ...] = ("library_entities",)
 
@@ -93,7 +93,7 @@ def _found_by(state: Entity) -> tuple[int, bytes | None]:
             return state.node, pair.encode("utf-8", "replace") or None
         case Share():
             return state.node, state.key
-        case Upload():
-            return state.user, state.key.encode()
+        case Upload():  # of a user as long as it is none of a file
+            return state.note.node or state.user, state.key.encode()
         case Trashed():
             return 0, state.key.encode()

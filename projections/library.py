@@ -107,11 +107,21 @@ class Library:
         """Return an upload by number."""
         return self._one(Upload, BY_NUMBER, number, Kind.UPLOAD)
 
-    def uploads(self, user: int | None = None) -> list[tuple[int, Upload]]:
-        """Return the unfinished uploads of a user, the oldest first, or all."""
-        if user is None:
-            return list(self._all(Upload, ALL, Kind.UPLOAD))
+    def uploads(self, user: int) -> list[tuple[int, Upload]]:
+        """Return the uploads of a user that are no files yet."""
         return list(self._all(Upload, BY_SUBJECT, Kind.UPLOAD, user))
+
+    def unfinished(self) -> list[tuple[int, Upload]]:
+        """Return the uploads of all users that are no files yet."""
+        return [found for user, _ in self.users() for found in self.uploads(user)]
+
+    def uploaded(self, node: int) -> list[tuple[int, Upload]]:
+        """Return the uploads that a file came of: one, or none."""
+        return list(self._all(Upload, BY_SUBJECT, Kind.UPLOAD, node))
+
+    def upload_keyed(self, key: str) -> tuple[int, Upload] | None:
+        """Return number and state of the upload of a key."""
+        return self._first(Upload, BY_KEY, Kind.UPLOAD, key.encode())
 
     def trashed(self, number: int) -> Trashed | None:
         """Return something in the trash by number."""

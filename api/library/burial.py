@@ -1,4 +1,4 @@
-"""Ends what is said of files that are gone for good; of what is in the trash it is kept."""
+"""Ends what is known of files that are gone for good; of what is in the trash it is kept."""
 
 from typing import Final
 
@@ -11,7 +11,7 @@ ONCE_MAX: Final = 500
 
 
 def bury(service: Service) -> int:
-    """End notes and facts of nodes that are gone.
+    """End notes and facts of nodes that are gone, and their uploads.
 
     Returns:
         How many nodes it was.
@@ -29,14 +29,15 @@ def bury(service: Service) -> int:
         if not found:
             return count
         after = found[-1][0]
-        over = [(note, facts) for number, note, facts in found if number not in kept]
+        over = [gone for gone in found if gone[0] not in kept]
         if over:
             service.store.change(lambda change: _end(change, over), FACE)  # noqa: B023 - run at once
         count += len(over)
 
 
-def _end(change: Change, over: list[tuple[int, int]]) -> None:
-    for note, facts in over:
-        for kind, entity in ((Kind.NOTE, note), (Kind.FACTS, facts)):
+def _end(change: Change, over: list[tuple[int, int, int]]) -> None:
+    for number, note, facts in over:
+        uploads = [(Kind.UPLOAD, upload) for upload, _ in change.library.uploaded(number)]
+        for kind, entity in ((Kind.NOTE, note), (Kind.FACTS, facts), *uploads):
             if entity and change.is_live(kind, entity):
                 change.end(kind, entity, "its file is gone")

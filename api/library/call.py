@@ -169,6 +169,10 @@ class Reading:
         if not self._rights[self.roots[root]]:
             raise LibraryError(NO_RIGHT)
 
+    def may_write(self, name: str) -> bool:
+        """Say whether the user may change what is in the root of a name."""
+        return name in self.roots.values() and self._rights[name]
+
     def node(self, number: int) -> Node:
         """Return the node of a row.
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from api.library.call import Service, Who
+from api.library.call import Place, Service, Who
 from api.library.finishing import finish
 from api.library.trash import Trash
 from api.library.uploads import found
@@ -31,8 +31,9 @@ class Recovery:
         self._steps = 0
         with service.store.reading() as view:
             self._left: list[Callable[[], bool]] = [
-                partial(self._finish, number, upload) for number, upload in view.library.uploads()
+                partial(self._finish, *found) for found in view.library.unfinished()
             ]
+            self._left += [partial(_sweep, place) for place in service.places.values()]
             self._left += [partial(self._settle, *found) for found in view.library.trash()]
 
     def step(self) -> None:
@@ -69,3 +70,9 @@ class Recovery:
 
     def _settle(self, entity: int, trashed: Trashed) -> bool:
         return Trash(self._service).settle(entity, trashed)
+
+
+def _sweep(place: Place) -> bool:
+    """Remove new files that a killed server left on a filesystem below the root."""
+    place.staging.sweep()
+    return True

@@ -61,6 +61,7 @@ ROUTES: Final[Mapping[str, Route]] = {
     "uploadFile": Route(_WRITE, writes=True, kind=Kind.UPLOAD),
     "trash": Route(_READ, trashcan.listed),
     "restoreTrash": Route(_WRITE, trashcan.restore, writes=True),
+    "emptyTrash": Route(_WRITE, trashcan.empty, writes=True),
 }
 """By the name before `.icc`. Our own, beside the original's: mediaInfo, revokeShare, trash,
-restoreTrash."""
+restoreTrash, emptyTrash."""

@@ -14,7 +14,7 @@ from api.library.notes import AWAITED, FAILED, UPLOADED
 from api.library.thumb_cache import ThumbCache
 from api.library.wire import NO_THUMBNAIL, UPLOAD_AWAITED, WRONG_TYPE, LibraryError
 from eventlog.events import Content
-from eventlog.library import Facts, Note, Part
+from eventlog.library import Facts, Part
 from projections.library_store import Change
 from projections.library_types import FileType
 from projections.media import Row
@@ -131,7 +131,7 @@ class Thumbs:
             if status == FAILED:
                 raise LibraryError(NO_THUMBNAIL, _NOT_FOUND)
             if found and status == UPLOADED:
-                return self._from_client(reading, row, found[1], level)
+                return self._from_client(reading, row, level)
             wanted = _wanted(reading, row, level, webp=_takes_webp(call.fields.get("accept", "")))
         return self._cached(wanted) or wanted
 
@@ -213,11 +213,10 @@ class Thumbs:
             raise LibraryError(NO_THUMBNAIL, _NOT_FOUND)
         return None
 
-    def _from_client(self, reading: Reading, row: Row, note: Note, level: int) -> Image:
+    def _from_client(self, reading: Reading, row: Row, level: int) -> Image:
         """Return what the client that uploaded a file made for it."""
         place, _ = reading.path(row.number)
-        uploads = reading.library.uploads(note.uploader)
-        key = next((u.key for _, u in uploads if u.note.node == row.number), None)
+        key = next((upload.key for _, upload in reading.library.uploaded(row.number)), None)
         fd = None if key is None else parcels.open_part(place, key, _PARTS[level])
         if fd is None:
             raise LibraryError(UPLOAD_AWAITED, _NOT_FOUND)

@@ -277,6 +277,9 @@ def _follow(change: Change, root: str, path: bytes, old: int) -> bool:
     if number != old and said is not None and change.library.note(number) is None:
         change.end(Kind.NOTE, said[0], "moved on")
         change.put(msgspec.structs.replace(said[1], node=number))
+        for entity, upload in change.library.uploaded(old):  # has the thumbnails of a client
+            note = msgspec.structs.replace(upload.note, node=number)
+            change.put(msgspec.structs.replace(upload, note=note), entity)
     return True
 
 

@@ -1,10 +1,15 @@
 """The trash by HTTP: what lies there, and putting it back."""
 
+from typing import Final
+
 from api.library.call import Call, Reading, Reply
 from api.library.shown import seconds
 from api.library.trash import Trash
-from api.library.wire import NOT_FOUND, Json, LibraryError
+from api.library.wire import DELETE_FAILED, NOT_FOUND, Json, LibraryError
 from eventlog.library import Trashed
+
+EVERYTHING: Final = -1
+"""As an id: whatever there is."""
 
 
 def listed(call: Call) -> Reply:
@@ -20,12 +25,29 @@ def listed(call: Call) -> Reply:
 
 def restore(call: Call) -> Reply:
     """Answer `restoreTrash.icc`."""
-    numbers = call.parameters.needed_ids("ids")
-    with call.reading() as reading:
-        found = [(number, _known(reading, number)) for number in numbers]
-    for number, trashed in found:
+    for number, trashed in _wanted(call):
         Trash(call.service).restore(number, trashed, call.known.author)
     return Reply("OK")
+
+
+def empty(call: Call) -> Reply:
+    """Answer `emptyTrash.icc`: remove for good; with the id -1, all that the user may remove."""
+    for number, trashed in _wanted(call):
+        try:
+            Trash(call.service).remove(number, trashed, call.known.author)
+        except OSError as error:
+            raise LibraryError(DELETE_FAILED) from error
+    return Reply("OK")
+
+
+def _wanted(call: Call) -> list[tuple[int, Trashed]]:
+    """Return what a request is about, all of which the user may change."""
+    numbers = call.parameters.needed_ids("ids")
+    with call.reading() as reading:
+        if numbers == [EVERYTHING]:
+            found = reading.library.trash()
+            return [each for each in found if reading.may_write(each[1].root)]
+        return [(number, _known(reading, number)) for number in numbers]
 
 
 def _known(reading: Reading, number: int) -> Trashed:

@@ -184,31 +184,25 @@ def upload_info(reading: Reading, number: int) -> Json:
 
 
 def expire(service: Service) -> None:
-    """End the uploads that nobody goes on with, and those of files that are gone; sweep.
+    """End the uploads that nobody goes on with, and remove what lies on the disk of none.
 
     What lies on the disk is listed before the uploads are: so all that is listed has begun.
     """
     present = [(place, parcels.keys(place)) for place in service.places.values()]
     with service.store.reading() as view:
-        everything = view.library.uploads()
-        trashed = {state.node for _, state in view.library.trash()}
-        over = [
-            (number, upload)
-            for number, upload in everything
-            if (upload.expires_us <= service.now_us and not upload.note.node)
-            or (
-                upload.note.node
-                and view.tree.node(upload.note.node) is None
-                and upload.note.node not in trashed
-            )
+        unfinished = view.library.unfinished()
+    for number, upload in unfinished:
+        if upload.expires_us <= service.now_us:
+            service.store.change(lambda change: change.end(Kind.UPLOAD, number, "over"), FACE)  # noqa: B023 - run at once
+    with service.store.reading() as view:
+        litter = [
+            (place, key)
+            for place, keys in present
+            for key in keys
+            if view.library.upload_keyed(key) is None
         ]
-    for number, _ in over:
-        service.store.change(lambda change: change.end(Kind.UPLOAD, number, "over"), FACE)  # noqa: B023 - run at once
-    ended = {number for number, _ in over}
-    known = {upload.key for number, upload in everything if number not in ended}
-    for place, keys in present:
-        for key in keys - known:
-            parcels.discard(place, key)
+    for place, key in litter:
+        parcels.discard(place, key)
 
 
 def _with_thumbnails(note: Note, parts: set[Part]) -> Note:

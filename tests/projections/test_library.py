@@ -104,7 +104,9 @@ def test_it_is_found_by_what_it_is_asked_for(log: Log, path: Path) -> None:
         assert session is not None
         assert library.sessions(session[1].user) == [session]
         assert library.session(b"") is None
-        assert [upload for _, upload in library.uploads()] != []
+        [(upload, state)] = library.uploaded(NOTE.node)
+        assert library.upload_keyed(state.key) == (upload, state)
+        assert library.uploads(state.user) == library.unfinished() == []  # it is a file
 
 
 def test_a_replay_gives_the_same(log: Log, path: Path) -> None:

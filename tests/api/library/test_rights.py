@@ -76,6 +76,7 @@ MATRIX = {
     "uploadFile": Row(lambda t: {"id": t.upload}, {WRITER}),  # it is the writer's
     "trash": Row(lambda _: {}, LOGGED_IN),  # a stranger's is empty
     "restoreTrash": Row(lambda t: {"ids": str(t.trashed)}, {WRITER}),
+    "emptyTrash": Row(lambda t: {"ids": str(t.trashed)}, {WRITER}),
 }
 
 
@@ -148,6 +149,17 @@ def test_a_route_is_for_those_who_may_and_for_nobody_else(
         person = home.person(who) if who in LOGGED_IN else people[who]
         fresh = things(home, home.person(WRITER))
         assert is_done(ask(person, name, row.parameters(fresh)), ROUTES[name].kind), who
+
+
+def test_only_what_one_may_change_is_emptied(home: Family) -> None:
+    writer = home.person(WRITER)
+    trashed = things(home, writer).trashed
+    for who in (READER, STRANGER):
+        assert home.person(who).post("emptyTrash", ids="-1").code == 0
+    assert trashed in [each["id"] for each in writer.get("trash").data]
+    assert writer.post("emptyTrash", ids="-1").code == 0
+    assert writer.get("trash").data == []
+    assert list((home.nas.roots["photos"] / ".nasfeed" / "trash").iterdir()) == []
 
 
 def test_a_stranger_sees_nothing_of_others(home: Family) -> None:

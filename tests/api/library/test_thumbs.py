@@ -171,6 +171,34 @@ def test_a_client_makes_its_own_thumbnails(home: Family, terry: Person, photos: 
     assert (photos / "own.mp4").read_bytes() == b"data"
 
 
+def test_a_clients_thumbnail_goes_to_the_trash_and_comes_back_with_its_file(
+    home: Family, terry: Person, photos: Path
+) -> None:
+    pid = terry.post("createCatalog", parentId=home.root("photos"), name="kept").data["id"]
+    info = announce(home, terry, 4, cid=pid, name="thrown", statusForThumb=2)
+    small = picture(60, 60, "PNG")
+    body, kind = form(origin=b"data", thumb=small)
+    target = f"/uploadFile.icc?id={info['id']}"
+    assert terry.ask("POST", target, body, Content_Type=kind).code == 0
+    for name, number in (("deleteFiles", home.number(photos / "kept" / "thrown.mp4")), ("", pid)):
+        assert terry.post(name or "deleteCatalog", ids=str(number)).code == 0
+        home.look_after()
+        [thrown] = [each["id"] for each in terry.get("trash").data]
+        assert terry.post("restoreTrash", ids=str(thrown)).code == 0
+        home.nas.see(photos)
+        home.look_after()
+        file = home.number(photos / "kept" / "thrown.mp4")
+        assert thumbnail(terry, file).body == small
+        assert terry.ask("GET", f"/downFile.icc?id={info['id']}").body == b"data"
+    own = photos / ".nasfeed" / "uploads"
+    assert len(list(own.glob("*.thumb"))) == 2  # and that of the test before
+    (photos / "kept" / "thrown.mp4").unlink()
+    home.nas.see(photos / "kept")
+    home.look_after()  # what was said of the file ends, then what lies on the disk goes
+    home.look_after()
+    assert len(list(own.glob("*.thumb"))) == 1
+
+
 def test_a_client_sends_both_at_once(home: Family, terry: Person) -> None:
     info = announce(home, terry, 4, name="both", statusForThumb=2, statusForScreen=2)
     small, large = picture(60, 60), picture(600, 600)

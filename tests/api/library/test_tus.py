@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tusclient.client import TusClient
 
+from api.library.tus import METHODS
 from eventlog.library import Right
 from tests.api.library.family import Family, Person, Reply, family
 
@@ -140,6 +141,20 @@ def test_who_may_upload(home: Family, terry: Person) -> None:
     token = terry.cookie.partition("=")[2]
     bearer = home.person()
     assert bearer.ask("HEAD", target, **TUS, Authorization=f"Bearer {token}").status == 200
+
+
+@pytest.mark.parametrize("method", [each for each in METHODS if each != "OPTIONS"])
+def test_a_session_that_was_ended_is_nobodys(home: Family, terry: Person, method: str) -> None:
+    target = create(home, terry).fields["location"]
+    revoked = home.person("terry")
+    assert revoked.ask("HEAD", target, **TUS).status == 200
+    cookie = revoked.cookie
+    revoked.post("logout")
+    revoked.cookie = cookie
+    at = "/uploads" if method == "POST" else target
+    for person in (revoked, home.person()):
+        assert person.ask(method, at, b"", **TUS).status == 401
+    assert home.person("anna").ask(method, target, b"", **TUS).status == 404
 
 
 def test_what_is_wrong_is_refused(home: Family, terry: Person) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import secrets
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
@@ -76,6 +77,24 @@ class Image(NamedTuple):
     etag: str
 
 
+class Seen(NamedTuple):
+    """By what it is told whether a file has changed.
+
+    Attributes:
+        size: bytes.
+        mtime_ns: time of last change, nanoseconds since 1970 UTC.
+    """
+
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, fd: int) -> "Seen":
+        """Look at an open file."""
+        found = os.fstat(fd)
+        return cls(found.st_size, found.st_mtime_ns)
+
+
 class Wanted(NamedTuple):
     """A thumbnail that has to be made.
 
@@ -85,6 +104,7 @@ class Wanted(NamedTuple):
         level: which of `BOXES`.
         webp: whether as WebP; else as JPEG.
         digest: of the content, as far as that is known.
+        seen: the file of which it is known.
     """
 
     place: Place
@@ -92,6 +112,7 @@ class Wanted(NamedTuple):
     level: int
     webp: bool
     digest: str
+    seen: Seen
 
     @property
     def key(self) -> str:
@@ -147,8 +168,11 @@ class Thumbs:
         fd = download.open_path(wanted.place, wanted.path)
         try:
             looked = self._look(fd, (BOXES[wanted.level],), webp=wanted.webp, facts=False)
+            now = Seen.of(fd)
         finally:
             os.close(fd)
+        if now != wanted.seen:  # another content than the one whose digest is known
+            wanted = wanted._replace(digest=secrets.token_hex(16))
         if not looked.images:
             self.cache.put(_failure(wanted.digest), b"")
             raise LibraryError(NO_THUMBNAIL, _NOT_FOUND)
@@ -193,6 +217,8 @@ class Thumbs:
         try:
             boxes = BOXES if row and row.type in _SEEN else ()
             looked = self._look(fd, boxes, webp=False, facts=True)
+            if Seen.of(fd) != Seen(node.state.size, node.state.mtime_ns):
+                return False  # it is looked at when the log knows that it has changed
         finally:
             os.close(fd)
         for level, image in enumerate(looked.images):
@@ -235,7 +261,7 @@ def _wanted(reading: Reading, row: Row, level: int, *, webp: bool) -> Wanted:
     else:
         told = f"{state.fs} {state.ino} {state.size} {state.mtime_ns} {state.ctime_ns}"
         digest = hashlib.sha256(told.encode()).hexdigest()
-    return Wanted(place, path, level, webp, digest)
+    return Wanted(place, path, level, webp, digest, Seen(state.size, state.mtime_ns))
 
 
 def _digest(content: bytes, size: int) -> str:

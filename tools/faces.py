@@ -5,7 +5,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Final
 
@@ -106,11 +106,12 @@ class FaceRoot:
         done = self._observer.changes.perform(noted, about, author)
         done.add_done_callback(lambda _: over.set())  # also if it was refused, or has failed
         over.wait()
-        try:
-            if made:
+        if made:
+            try:
                 meanwhile()
-        finally:
-            wait((done,))
+            except BaseException:
+                done.exception()  # whoever is told of a failure may look what has become of it
+                raise
         return done.result()
 
     def begin(

@@ -239,14 +239,7 @@ class Filetracker:
     async def _get(
         self, request: Request, receive: Receive, send: Send, *, zero_copy: bool
     ) -> None:
-        try:
-            stored = await self._threads.run(lambda: self._open(request))
-        except Refusal as refusal:
-            # The other server knows of one version only, which need not be the one asked for.
-            is_elsewhere = bool(self._settings.fallback_url) and "version" not in request.query
-            if refusal.status == 404 and is_elsewhere:  # noqa: PLR2004 - of HTTP
-                raise self._elsewhere(request) from refusal
-            raise
+        stored = self._open_cached(request) or await self._open_patiently(request)
         try:
             answer = download.plan(request, stored)
             await send(_start(answer.status, answer.fields))
@@ -256,6 +249,23 @@ class Filetracker:
             await send(_END)
         finally:
             os.close(stored.fd)
+
+    def _open_cached(self, request: Request) -> Stored | None:
+        """Open a file if that keeps nobody waiting, and nothing special is asked for."""
+        if "version" in request.query or takes_gzip(request.fields):
+            return None
+        return self._store.open_cached(request.path)
+
+    async def _open_patiently(self, request: Request) -> Stored:
+        """Open a file in a thread that may wait for the disk, or say where it may be."""
+        try:
+            return await self._threads.run(lambda: self._open(request))
+        except Refusal as refusal:
+            # The other server knows of one version only, which need not be the one asked for.
+            is_elsewhere = bool(self._settings.fallback_url) and "version" not in request.query
+            if refusal.status == 404 and is_elsewhere:  # noqa: PLR2004 - of HTTP
+                raise self._elsewhere(request) from refusal
+            raise
 
     def _open(self, request: Request) -> Stored:
         stored = self._open_plain(request)

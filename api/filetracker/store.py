@@ -136,6 +136,20 @@ class Store:
             size_max: the largest one, bytes.
             pack: compressed bytes are preferred.
         """
+        stored = self.open_cached(path)
+        if stored is None:
+            return None
+        try:
+            if stored.size > size_max:
+                return None
+            chosen = self.packer.choose_cached(stored) if pack else stored
+            data = None if chosen is None else _read_all_cached(chosen, stored.fd)
+        finally:
+            os.close(stored.fd)
+        return None if chosen is None or data is None else (chosen, data)
+
+    def open_cached(self, path: bytes) -> Stored | None:
+        """As `open`, or return None when a disk must be asked, or there is nothing to be read."""
         if not path or self.is_hidden(path):
             return None
         try:
@@ -144,16 +158,11 @@ class Store:
             return None  # whoever waits for the disk meets it again, and says what it means
         if fd is None:
             return None
-        try:
-            found = os.fstat(fd)
-            if not stat.S_ISREG(found.st_mode) or found.st_size > size_max:
-                return None
-            stored = self._stored(fd, found)
-            chosen = self.packer.choose_cached(stored) if pack else stored
-            data = None if chosen is None else _read_all_cached(chosen, fd)
-        finally:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
             os.close(fd)
-        return None if chosen is None or data is None else (chosen, data)
+            return None
+        return self._stored(fd, found)
 
     def _stored(self, fd: int, found: os.stat_result) -> Stored:
         digest = self.digests.get(found)

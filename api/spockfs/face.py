@@ -1,5 +1,6 @@
 """The filesystem as an ASGI application: requests in, answers out."""
 
+import asyncio
 import errno
 import logging
 import os
@@ -14,6 +15,8 @@ from api.asgi import Headers, Message, Receive, Scope, Send
 from api.beneath.cached import read_cached
 from api.beneath.paths import BadPathError
 from api.bodies import CutError, bodies, drain
+from api.files.ranges import Range
+from api.files.transfer import send_range
 from api.guard import Guard
 from api.sending import send_answer
 from api.served import RootUnavailableError
@@ -25,6 +28,7 @@ from api.spockfs.fields import Fields, Span
 from api.spockfs.mounts import Mounts, Place
 from api.spockfs.watching import Happenings, Watchers
 from api.threads import Threads
+from api.zerocopy import has_zero_copy
 
 THREADS: Final = 32
 """Requests that may wait for the disk or the log at once."""
@@ -188,7 +192,11 @@ class SpockFS:
             raise Refusal(errno.EROFS)
         call = Call(self._mounts, mount, path, fields, author)
         reply = await self._reply(method, known, call, receive)
-        await self._send(reply, send, with_body=method != "HEAD")
+        if reply.source is None:
+            await _send(reply, send)
+        else:
+            zero_copy = has_zero_copy(scope)
+            await self._send_source(reply, reply.source, method, send, zero_copy=zero_copy)
 
     async def _reply(
         self, method: str, known: Method | None, call: Call, receive: Receive
@@ -228,28 +236,19 @@ class SpockFS:
         if start < span.stop:
             raise Refusal(errno.EINVAL, "the body is shorter than its Content-Range")
 
-    async def _send(self, reply: Reply, send: Send, *, with_body: bool) -> None:
-        if reply.source is None:
-            await _send(reply, send)
-            return
-        try:
-            await self._send_source(reply, reply.source, send, with_body=with_body)
-        finally:
-            os.close(reply.source.fd)
-
     async def _send_source(
-        self, reply: Reply, source: Source, send: Send, *, with_body: bool
+        self, reply: Reply, source: Source, method: str, send: Send, *, zero_copy: bool
     ) -> None:
-        (start, stop), fd = source.span, source.fd
-        await send(_head(reply.status, reply.fields, stop - start))
-        while with_body and start < stop:
-            size = min(PIECE_BYTES, stop - start)
-            data = await self._threads.run(partial(os.pread, fd, size, start))
-            if not data:
-                raise CutError  # it was cut meanwhile; the promised length cannot be kept
-            await send({"type": "http.response.body", "body": data, "more_body": True})
-            start += len(data)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        """Send bytes of a file; when it was cut meanwhile, the promised length cannot be kept."""
+        span, fd = source.span, source.fd
+        try:
+            await send(_head(reply.status, reply.fields, span.stop - span.start))
+            if method != "HEAD":
+                part, left = Range(span.start, span.stop), asyncio.Event()
+                await send_range(self._threads, fd, part, send, left, zero_copy=zero_copy)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            os.close(fd)
 
 
 class _Begun:

@@ -485,3 +485,14 @@ _SPECIFIED = {
     errno.ENODATA: 415,
     errno.EIO: 500,
 }
+
+
+def test_a_large_file_is_read_as_it_is_wholly_and_in_part(disk: Spocked) -> None:
+    content = os.urandom(3 * 2**20 + 5)
+    disk.at("f").write_bytes(content)
+    assert disk.ask("GET", "/f").body == content
+    first, last = 4097, 2 * 2**20 + 11
+    reply = disk.get("/f", first, last)
+    assert (reply.status, reply.body) == (206, content[first : last + 1])
+    assert disk.ask("HEAD", "/f").body == b""
+    assert disk.get("/f", len(content) - 3, len(content) + 10).body == content[-3:]

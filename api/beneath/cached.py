@@ -46,9 +46,10 @@ def read_cached(fd: int, size: int, start: int) -> bytes | None:
 
 
 def is_cached(fd: int, size: int, start: int) -> bool:
-    """Say whether bytes of a file are in memory; False when nobody can tell.
+    """Say whether bytes of a file are in memory and can be had at once; False if nobody can tell.
 
-    See cachestat(2), since Linux 6.5; the kernel tells only those who might write to the file.
+    See cachestat(2), since Linux 6.5; the kernel tells only those who might write to the file. A
+    network filesystem asks its server before it gives what is in memory, and takes no RWF_NOWAIT.
 
     Args:
         fd: the file.
@@ -64,4 +65,4 @@ def is_cached(fd: int, size: int, start: int) -> bool:
         ctypes.byref(found),
         ctypes.c_uint(0),
     )
-    return not failed and bool(found.nr_cache >= pages)
+    return not failed and found.nr_cache >= pages and read_cached(fd, 1, start) is not None

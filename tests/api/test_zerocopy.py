@@ -1,6 +1,7 @@
 """Files that are sent without passing through the program, by a real server to real sockets."""
 
 import asyncio
+import errno
 import os
 import socket
 import tempfile
@@ -200,3 +201,17 @@ def test_what_is_not_in_memory_is_told() -> None:
             pytest.skip("the kernel does not say what is in memory")
         assert is_cached(file.fileno(), 1, 2**20 - 1)
         assert not is_cached(file.fileno(), 2, 2**20 - 1)
+
+
+def test_a_filesystem_that_may_have_to_ask_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"x" * 100)
+
+    def refuses(*_: object) -> int:
+        raise OSError(errno.EOPNOTSUPP, "as NFS says")
+
+    with path.open("r+b") as file:
+        monkeypatch.setattr(os, "preadv", refuses)
+        assert not is_cached(file.fileno(), 100, 0)

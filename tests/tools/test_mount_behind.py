@@ -160,6 +160,32 @@ def test_what_others_make_in_a_new_directory_is_respected(mount: Mounted) -> Non
     assert (place / "lock").read_text() == "theirs"
 
 
+def test_a_directory_that_others_move_is_no_longer_known_for_certain(mount: Mounted) -> None:
+    place, theirs = mount.path / "before", mount.disk / "before"
+    place.mkdir()
+    (place / "mine").write_text("mine")
+    settle(place)
+    assert not (place / "lock").exists()
+    theirs.rename(mount.disk / "after")
+    (mount.disk / "after/lock").write_text("theirs")
+    moved = mount.path / "after"
+    wait_until(lambda: moved.exists() and not place.exists(), "it is seen")
+    with pytest.raises(FileExistsError):
+        os.open(moved / "lock", os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    assert (moved / "lock").read_text() == "theirs"
+
+
+def test_many_large_files_do_not_pile_up(mount: Mounted) -> None:
+    place = mount.path / "many"
+    place.mkdir()
+    data = os.urandom(2**18)
+    for number in range(160):
+        (place / f"{number}").write_bytes(data)
+    settle(place)
+    assert {path.read_bytes() for path in (mount.disk / "many").iterdir()} == {data}
+    assert len(list((mount.disk / "many").iterdir())) == 160
+
+
 def test_who_is_late_with_an_exclusive_file_hears_of_it(served: Mounted) -> None:
     with client(served.url, served.path) as process:
         place = served.path / "d"

@@ -16,6 +16,7 @@ from urllib.parse import quote_from_bytes
 import pyfuse3
 
 from tools.mounting.behind import Behind
+from tools.mounting.homes import Homes
 from tools.mounting.nodes import Node, Nodes
 from tools.mounting.pending import Pending
 from tools.mounting.told import Told, told
@@ -85,8 +86,9 @@ class Base(pyfuse3.Operations):  # type: ignore[misc]  # the library is optional
         self, pool: Pool, timeout_seconds: float, now_ns: Callable[[], int], *, waits: bool = False
     ) -> None:
         super().__init__()
-        self.nodes = Nodes()
-        self.behind = Behind(pool, self.nodes, now_ns, self._vanish, self._renew)
+        homes = Homes()
+        self.nodes = Nodes(homes.drop)  # nobody hears of what becomes of it then
+        self.behind = Behind(pool, self.nodes, homes, now_ns, self._vanish, self._renew)
         self._pool = pool
         self._now = now_ns
         self._waits = waits
@@ -171,9 +173,16 @@ class Base(pyfuse3.Operations):  # type: ignore[misc]  # the library is optional
             home.told = found
         return self._entry(number, found)
 
+    def _place(self, directory: int, name: bytes, found: Told) -> Node:
+        """Return the node of what the server has at a name."""
+        node = self.nodes.place(directory, name, (found.dev, found.ino))
+        if node.is_directory and len(node.names) > 1:
+            self.behind.homes.clear()  # somebody else has moved it, and perhaps more
+        return node
+
     def _enter(self, directory: int, name: bytes, found: Told) -> pyfuse3.EntryAttributes:
         """Note what is at a name, and that the kernel refers to it once more."""
-        node = self.nodes.place(directory, name, (found.dev, found.ino))
+        node = self._place(directory, name, found)
         node.lookups += 1
         self.behind.homes.enter(directory, name)
         return self._attributes(node.number, found)

@@ -24,6 +24,9 @@ from tools.mounting.wire import Fields, LostError, Pool, Reply
 DRAFT_BYTES_MAX: Final = 2**18
 """Of a new file; what is longer is sent as it comes."""
 
+BYTES_MAX: Final = 2**25
+"""Of all new files that are on their way; whoever makes more must wait."""
+
 LATEST_SECONDS: Final = 1.0
 """How long a file that is not closed waits at most."""
 
@@ -56,12 +59,13 @@ class Behind:
     Args:
         pool: asks the server.
         nodes: what the kernel refers to.
+        homes: where it may.
         now_ns: tells the time, nanoseconds since 1970.
         vanish: has the kernel forget a name, by directory and name: nothing is there after all.
         renew: has the kernel forget the attributes, or bytes, of a file.
 
     Attributes:
-        homes: where it may.
+        homes: as given.
         journal: what is on its way.
         is_offered: whether the server can make a whole file at once.
         failed: how many things could not be made.
@@ -71,11 +75,12 @@ class Behind:
         self,
         pool: Pool,
         nodes: Nodes,
+        homes: Homes,
         now_ns: Callable[[], int],
         vanish: Callable[[int, bytes], None],
         renew: Callable[[int], None],
     ) -> None:
-        self.homes = Homes()
+        self.homes = homes
         self.journal = Journal()
         self.is_offered = False
         self.failed = 0
@@ -85,6 +90,7 @@ class Behind:
         self._vanish = vanish
         self._renew = renew
         self._drafts: dict[int, Draft] = {}
+        self._bytes = 0  # of files that are on their way
         self._queued: set[int] = set()  # files whose request has not begun
         self._is_lost = False
         self._waiting: dict[int, Node] = {}
@@ -108,6 +114,8 @@ class Behind:
         self, directory: int, name: bytes, home: Home, mode: int, flag: int
     ) -> tuple[Node, Told]:
         """Make a file."""
+        while self._bytes > BYTES_MAX:
+            await self.journal.progress()
         await self.journal.room()
         node, made = self._place(directory, name, home, fresh(mode, home.owner, 0, self._now()))
         loop = asyncio.get_running_loop()
@@ -218,6 +226,7 @@ class Behind:
         draft.timer.cancel()
         # What is changed while it waits for its turn is sent with it.
         self._queued.add(node.number)
+        self._bytes += len(draft.data)
         self._add(node, lambda: self._make_file(node, draft))
 
     async def _make_file(self, node: Node, draft: Draft) -> None:
@@ -231,7 +240,10 @@ class Behind:
             **_owner(Owner(was.uid, was.gid)),
             "X-Spock-flag": draft.flag,
         }
-        await self._make(node, "MAKE", fields, bytes(draft.data))
+        try:
+            await self._make(node, "MAKE", fields, bytes(draft.data))
+        finally:
+            self._bytes -= len(draft.data)
 
     async def settle(self, *numbers: int, inside: tuple[int, ...] = ()) -> None:
         """Have files, and what is in directories, on the server.

@@ -124,6 +124,8 @@ class Follower:
         elif _is_known(node, line):
             return
         else:
+            if node.is_directory and _is_another(node, line):
+                self._homes.clear()  # what becomes of it elsewhere is told of other paths
             await self._invalidate(node.number, attr_only=False)
         self._kernel.invalidate_entry_async(parent, name, 0, ignore_enoent=True)
         await self._invalidate(parent, attr_only=True)
@@ -141,6 +143,11 @@ class Follower:
                 return None
             number = node.number
         return number
+
+
+def _is_another(node: Node, line: Line) -> bool:
+    """Say whether a line tells that something else, or nothing, is where a file was."""
+    return line.seen is None or node.seen is None or line.seen[0] != node.seen[0]
 
 
 def _is_known(node: Node, line: Line) -> bool:

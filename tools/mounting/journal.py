@@ -16,7 +16,7 @@ from tools.mounting.wire import DEADLINE_SECONDS
 WAITING_MAX: Final = 512
 """Changes; whoever wants more must wait."""
 
-AT_ONCE: Final = 12
+AT_ONCE: Final = 32
 """Requests in the background; fewer than there may be connections, so that others get through."""
 
 _log = logging.getLogger(__name__)
@@ -74,6 +74,11 @@ class Journal:
     async def room(self) -> None:
         """Wait until not too many changes are on their way."""
         while len(self._tasks) >= WAITING_MAX:
+            await self.progress()
+
+    async def progress(self) -> None:
+        """Wait until one of the changes that are on their way has been made."""
+        if self._tasks:
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
 
     async def settle(self, *numbers: int, inside: Iterable[int] = ()) -> None:

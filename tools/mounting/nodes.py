@@ -5,6 +5,7 @@ see hard links; a number is kept as long as the kernel refers to it.
 """
 
 import errno
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -69,9 +70,14 @@ class Node:
 
 
 class Nodes:
-    """All that the kernel refers to."""
+    """All that the kernel refers to.
 
-    def __init__(self) -> None:
+    Args:
+        dropped: told the number of what is forgotten.
+    """
+
+    def __init__(self, dropped: Callable[[int], None] = lambda _: None) -> None:
+        self._dropped = dropped
         root = Node(ROOT, (0, 0))
         root.lookups = 1
         self._by_number = {ROOT: root}
@@ -202,6 +208,7 @@ class Nodes:
         for where in node.names:
             self._by_name.pop(where, None)
         self._by_number.pop(node.number, None)
+        self._dropped(node.number)
         if node.key is not None and self._by_key.get(node.key) is node:
             del self._by_key[node.key]
 

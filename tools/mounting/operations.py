@@ -98,7 +98,7 @@ class Operations(Naming, Contents):
         inode, entries = self._listed[fh]
         for index in range(start_id, len(entries)):
             name, found = entries[index]
-            node = self.nodes.place(inode, name, (found.dev, found.ino))
+            node = self._place(inode, name, found)
             entry = self._attributes(node.number, found)
             if not pyfuse3.readdir_reply(token, name, entry, index + 1):
                 self.nodes.drop(node)

@@ -12,7 +12,7 @@ from urllib.parse import quote_from_bytes, unquote, urlsplit
 IDLE_SECONDS: Final = 50.0
 """How long a connection is kept unused; servers close theirs after 60 to 75 seconds."""
 
-CONNECTIONS_MAX: Final = 16
+CONNECTIONS_MAX: Final = 40
 
 DEADLINE_SECONDS: Final = 30.0
 """For one operation, as in the reference client."""

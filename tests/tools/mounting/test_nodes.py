@@ -71,3 +71,26 @@ def test_an_open_file_is_kept_although_it_is_forgotten() -> None:
     nodes.drop(nodes[number])
     with pytest.raises(OSError, match="forgotten"):
         nodes.path(number)
+
+
+def test_who_wants_to_hears_of_what_is_forgotten() -> None:
+    told: list[int] = []
+    nodes = Nodes(told.append)
+    number = placed(nodes, b"a", 10)
+    nodes.forget(number, 1)
+    assert told == [number]
+
+
+def test_a_new_file_keeps_number_and_time_when_the_server_has_it() -> None:
+    nodes = Nodes()
+    node = nodes.place_new(ROOT, b"a")
+    node.lookups += 1
+    nodes.identify(node, (DEVICE, 10))
+    nodes.present(node, 500, 400)
+    assert (nodes.shown((DEVICE, 10), 500), nodes.shown((DEVICE, 10), 600)) == (400, 600)
+    nodes.forget(node.number, 1)
+    assert placed(nodes, b"a", 10) == node.number
+    nodes.remove(ROOT, b"a")
+    nodes.disown(nodes[node.number])
+    assert placed(nodes, b"b", 10) != node.number
+    assert nodes.shown((DEVICE, 10), 500) == 500

@@ -14,7 +14,7 @@ from tests.api.spockfs.spocking import spocked
 from tools.mounting.following import Follower, Line, parse
 from tools.mounting.homes import Homes
 from tools.mounting.nodes import ROOT, Nodes
-from tools.mounting.wire import Pool, parse_url
+from tools.mounting.wire import CONNECTIONS_MAX, Pool, parse_url
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -51,8 +51,8 @@ def test_a_connection_is_used_again(tmp_path: Path) -> None:
             for _ in range(5):
                 assert (await pool.ask("GETATTR", b"/")).status == 200
             assert len(disk.server.connections) == 1
-            await asyncio.gather(*(pool.ask("GETATTR", b"/") for _ in range(40)))
-            assert len(disk.server.connections) <= 16
+            await asyncio.gather(*(pool.ask("GETATTR", b"/") for _ in range(2 * CONNECTIONS_MAX)))
+            assert len(disk.server.connections) <= CONNECTIONS_MAX
             pool.close()
 
         asyncio.run(work())

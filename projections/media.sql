@@ -129,7 +129,7 @@ create table media_marks (
 ) without rowid;
 
 create unique index media_marks_in_order
-    on media_marks (list, type, root, parent, uploader, key, number);
+    on media_marks (list, uploader, parent, root, type, key, number);
 
 -- Files that came to their places (1) or went from them (-1) since the marks were right: always
 -- empty when a transaction ends.

@@ -5,7 +5,12 @@ one root and type, those of one catalog, root and type, and so on. What clients 
 from arms. Each arm in each order is one stretch of one index of `media.sql`.
 """
 
+from collections.abc import Iterable
 from typing import Final, NamedTuple
+
+import apsw
+
+from eventlog.connection import fetch
 
 SORTS: Final = {1: "created", 2: "uploaded", 3: "size", 4: "duration", 5: "pixels"}
 """Columns of the orders that clients may ask for, by their numbers there."""
@@ -15,6 +20,10 @@ ORDERS: Final = {0: "number", **SORTS}
 
 _STRIDE: Final = 8
 """Between the numbers of lists of two kinds."""
+
+
+Piece = tuple[str, tuple[int, ...]]
+"""A condition, to be put behind another one, and its bindings."""
 
 
 class Arm(NamedTuple):
@@ -67,6 +76,12 @@ class Kind(NamedTuple):
         parts += [arm.parent] if self.by_parent else []
         return (*parts, arm.root, arm.type)
 
+    def files(self, connection: apsw.Connection, arm: Arm, parts: Iterable[Piece]) -> int:
+        """Return how many files of an arm lie in some stretches; see `pieces`."""
+        query = f"select count(*) from media where {self.condition}"  # noqa: S608 - our own words
+        bound = self.bindings(arm)
+        return sum(fetch(connection, query + text, bound + more)[0][0] for text, more in parts)
+
 
 KINDS: Final = {
     (by_parent, by_uploader): Kind(nth * _STRIDE, by_parent, by_uploader)
@@ -77,19 +92,38 @@ KINDS: Final = {
 """By whether an arm is of one catalog, and whether it is of one user."""
 
 
-def beyond(order: int, sign: str) -> str:
-    """Return the condition that a row lies on one side of a place in an order.
+class Place(NamedTuple):
+    """A place in an order: a file's key and its number."""
+
+    key: int
+    number: int
+
+
+def pieces(order: int, start: Place | None, stop: Place | None) -> list[Piece]:
+    """Return the stretches of an index that lie from one place up to another.
+
+    Where many files have the same key, the number has to be looked for by the index as well. SQLite
+    does not do that for `(key, number) >= (?, ?)` when the number is the primary key.
 
     Args:
         order: one of `ORDERS`.
-        sign: a comparison, as `>=`.
-
-    Returns:
-        SQL, for the bindings of `place`.
+        start: the first place; None for the first of all.
+        stop: the place behind the last; None for the end.
     """
-    return f"number {sign} ?" if order == 0 else f"({ORDERS[order]}, number) {sign} (?, ?)"
+    key = ORDERS[order]
+    if order == 0:
+        return [_bounded("number", start and start.number - 1, stop and stop.number)]
+    if start is not None and stop is not None and start.key == stop.key:
+        return [(f" and {key} = ? and number >= ? and number < ?", (*start, stop.number))]
+    found = [_bounded(key, start and start.key, stop and stop.key)]
+    if start is not None:
+        found.insert(0, (f" and {key} = ? and number >= ?", tuple(start)))
+    if stop is not None:
+        found.append((f" and {key} = ? and number < ?", tuple(stop)))
+    return found
 
 
-def place(order: int, key: int, number: int) -> tuple[int, ...]:
-    """Return what `beyond` is bound to: a file's key in an order, and its number."""
-    return (number,) if order == 0 else (key, number)
+def _bounded(column: str, above: int | None, below: int | None) -> Piece:
+    edges = [(f" and {column} {sign} ?", edge) for sign, edge in ((">", above), ("<", below))]
+    given = [(text, edge) for text, edge in edges if edge is not None]
+    return "".join(text for text, _ in given), tuple(edge for _, edge in given)

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import apsw
 
 from eventlog.connection import fetch
-from projections.media_lists import KINDS, ORDERS, Arm, Kind, beyond, place
+from projections.media_lists import KINDS, ORDERS, Arm, Kind, Place, pieces
 
 SPACING: Final = 1024
 """Files from one mark to the next, about; a power of 2 up to 1024."""
@@ -92,12 +92,13 @@ def count_moves(kind: Kind, order: int) -> str:
         order: of the list.
     """
     key, number = ORDERS[order], kind.list_of(order)
+    # With the plus, SQLite compares both by the index; a column it would have to convert first.
     before = (
         f"select k.number from media_marks k where k.list = {number}"  # noqa: S608 - our own names
         " and k.type = m.type and k.root = m.root"
         f" and k.parent = {'m.parent' if kind.by_parent else 0}"
         f" and k.uploader = {'m.uploader' if kind.by_uploader else 0}"
-        f" and (k.key, k.number) < (m.{key}, m.number)"
+        f" and (k.key, k.number) < (+m.{key}, +m.number)"
         " order by k.key desc, k.number desc limit 1"
     )
     whose = " where m.uploader > 0" if kind.by_uploader else ""
@@ -144,12 +145,5 @@ def _files_from(
     connection: apsw.Connection, kind: Kind, order: int, arm: Arm, here: tuple[int, ...]
 ) -> int:
     """Return how many files lie from a place to the next mark."""
-    condition, bindings = f"{kind.condition} and {beyond(order, '>=')}", kind.bindings(arm)
-    bindings += place(order, here[5], here[6])
-    for key, number in fetch(connection, NEXT, here):
-        condition, bindings = (
-            f"{condition} and {beyond(order, '<')}",
-            bindings + place(order, key, number),
-        )
-    query = f"select count(*) from media where {condition}"  # noqa: S608 - our own words
-    return int(fetch(connection, query, bindings)[0][0])
+    stop = next((Place(*row) for row in fetch(connection, NEXT, here)), None)
+    return kind.files(connection, arm, pieces(order, Place(here[5], here[6]), stop))

@@ -6,24 +6,26 @@ counted, however many there are.
 """
 
 import bisect
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, chain, pairwise
 from typing import Final, NamedTuple
 
 import apsw
 
 from eventlog.connection import fetch
-from projections.media_lists import KINDS, ORDERS, Arm, beyond, place
+from projections.media_lists import KINDS, ORDERS, Arm, Place, pieces
 
 ARMS_MAX: Final = 200
-"""Scans that are merged in one statement; SQLite takes 500, and 32,766 bindings."""
+"""Scans that are merged in one statement; SQLite takes 500, and an arm has one or two."""
 
 NEAR: Final = 2_000
 """Files from an end of a list that are counted one by one."""
 
 MARKS: Final = (
-    "select key, number, files from media_marks where list = ? and type = ? and root = ?"
-    " and parent = ? and uploader = ? order by key, number"
+    "select type, root, parent, uploader, key, number, files from media_marks"
+    " where list = ? and uploader = ? and parent in (select asked.value from json_each(?) asked)"
+    " order by key, number"
 )
 
 Query = tuple[str, tuple[int, ...]]
@@ -45,13 +47,6 @@ class Wanted(NamedTuple):
     types: tuple[int, ...]
     uploader: int = 0
     sort: int = 0
-
-
-class Place(NamedTuple):
-    """A place in an order: a file's key and its number."""
-
-    key: int
-    number: int
 
 
 class _Marked(NamedTuple):
@@ -81,7 +76,9 @@ class Listing:
         self._order = abs(wanted.sort)
         self._is_reverse = wanted.sort < 0
         self._kind = KINDS[wanted.catalogs is not None, wanted.uploader > 0]
-        self._arms = [self._marked(arm) for arm in _arms(wanted)]
+        marks = self._marks(wanted)
+        arms = (self._marked(arm, marks[arm]) for arm in _arms(wanted))
+        self._arms = [marked for marked in arms if marked.before[-1]]
 
     @property
     def count(self) -> int:
@@ -119,20 +116,17 @@ class Listing:
         """
         key = ORDERS[self._order]
         direction = "desc" if reverse else "asc"
-        after = () if start is None else place(self._order, *start)
-        where = self._kind.condition
-        if after:
-            where += f" and {beyond(self._order, '>=')}"
+        parts = pieces(self._order, start, None)
         groups = [self._arms[at : at + ARMS_MAX] for at in range(0, len(self._arms), ARMS_MAX)]
         if len(groups) > 1:
             offset, limit = 0, offset + limit
-        part = f"select {key} as k, number as n from media where {where}"  # noqa: S608
+        one = f"select {key} as k, number as n from media where {self._kind.condition}"  # noqa: S608
         found: list[Query] = []
         for group in groups:
-            parts = " union all ".join([part] * len(group))
-            query = f"{parts} order by k {direction}, n {direction} limit ? offset ?"
-            bound = chain.from_iterable((*self._kind.bindings(each.arm), *after) for each in group)
-            found.append((query, (*bound, limit, offset)))
+            scans = " union all ".join([f"{one}{text}" for text, _ in parts] * len(group))
+            query = f"{scans} order by k {direction}, n {direction} limit ? offset ?"
+            bound = ((*self._kind.bindings(a.arm), *more) for a in group for _, more in parts)
+            found.append((query, (*chain.from_iterable(bound), limit, offset)))
         return found
 
     def _ascending(self, begin: int, end: int, count: int) -> list[int]:
@@ -189,28 +183,36 @@ class Listing:
         known = marked.before[at] if at >= 0 else 0
         return known + self._between(marked.arm, marked.marks[at] if at >= 0 else None, mark)
 
-    def _marked(self, arm: Arm) -> _Marked:
-        list_ = self._kind.list_of(self._order)
-        rows = fetch(self._connection, MARKS, (list_, *arm))
-        marks = [Place(key, number) for key, number, _ in rows]
-        first = self._between(arm, None, marks[0] if marks else None)
-        return _Marked(arm, marks, list(accumulate((row[2] for row in rows), initial=first)))
+    def _marks(self, wanted: Wanted) -> Mapping[Arm, list[tuple[Place, int]]]:
+        """Return the marks of every arm, in order, and the files from each to the next."""
+        parents = _parents(wanted)
+        bindings = (
+            self._kind.list_of(self._order),
+            wanted.uploader,
+            f"[{','.join(map(str, parents))}]",
+        )
+        found: dict[Arm, list[tuple[Place, int]]] = defaultdict(list)
+        for *arm, key, number, files in fetch(self._connection, MARKS, bindings):
+            found[Arm(*arm)].append((Place(key, number), files))
+        return found
+
+    def _marked(self, arm: Arm, marks: Sequence[tuple[Place, int]]) -> _Marked:
+        first = self._between(arm, None, marks[0][0] if marks else None)
+        before = accumulate((files for _, files in marks), initial=first)
+        return _Marked(arm, [mark for mark, _ in marks], list(before))
 
     def _between(self, arm: Arm, start: Place | None, stop: Place | None) -> int:
         """Return how many files of an arm there are from a place up to another; None: its end."""
-        where, bindings = self._kind.condition, self._kind.bindings(arm)
-        for sign, edge in ((">=", start), ("<", stop)):
-            if edge is not None:
-                where += f" and {beyond(self._order, sign)}"
-                bindings += place(self._order, *edge)
-        query = f"select count(*) from media where {where}"  # noqa: S608 - our own words
-        return int(fetch(self._connection, query, bindings)[0][0])
+        return self._kind.files(self._connection, arm, pieces(self._order, start, stop))
 
 
 def _arms(wanted: Wanted) -> Iterator[Arm]:
     """Yield the arms of which a list is made."""
-    parents: Sequence[int] = (0,) if wanted.catalogs is None else wanted.catalogs
-    for parent in parents:
+    for parent in _parents(wanted):
         for root in wanted.roots:
             for kind in wanted.types:
                 yield Arm(kind, root, parent, wanted.uploader)
+
+
+def _parents(wanted: Wanted) -> Sequence[int]:
+    return (0,) if wanted.catalogs is None else wanted.catalogs

@@ -46,6 +46,7 @@ SCANS = {
 """Queries that read a whole table or index, each with the reason why that is right."""
 
 SORTS = {
+    "media_pages.MARKS": "one of a thousand files, of several arms",
     "tree.PATH": "the chain from the root, a few rows",
     "tree.DESCENDANTS": "the deepest first: all of them are needed at once",
 }

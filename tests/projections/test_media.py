@@ -12,8 +12,8 @@ from eventlog.schema import create_tables
 from projections import media, media_pages
 from projections.fold_media import MediaFold
 from projections.library_types import FileType
-from projections.media_lists import SORTS
-from projections.media_pages import Listing, Place, Wanted
+from projections.media_lists import SORTS, Place
+from projections.media_pages import Listing, Wanted
 from tests.eventlog.helpers import directory_state, file_state, root_state
 from tests.projections.memory import empty, store
 

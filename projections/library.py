@@ -1,6 +1,6 @@
 """Questions asked of what the media library knows: on the writer's connection, or a reader's."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple, TypeVar
 
 import apsw
@@ -29,6 +29,9 @@ BY_NUMBER = f"{_FIELDS} where l.number = ? and l.kind = ? and l.about is not nul
 BY_KEY = f"{_FIELDS} where l.kind = ? and l.key = ? order by l.number limit 1"
 ALL_BY_KEY = f"{_FIELDS} where l.kind = ? and l.key = ? order by l.number"
 BY_SUBJECT = f"{_FIELDS} where l.kind = ? and l.about = ? order by l.number"
+BY_SUBJECTS = (
+    f"{_FIELDS} where l.kind = ? and l.about in (select asked.value from json_each(?) asked)"  # noqa: S608
+)
 ALL = f"{_FIELDS} where l.kind = ? and l.about is not null order by l.about, l.number"
 
 T = TypeVar("T", bound=Entity)
@@ -81,6 +84,14 @@ class Library:
     def note(self, node: int) -> tuple[int, Note] | None:
         """Return what was said of a node, and the number of that."""
         return self._first(Note, BY_SUBJECT, Kind.NOTE, node)
+
+    def notes(self, nodes: Collection[int]) -> dict[int, Note]:
+        """Return what was said of nodes, as `note` does for one, in one statement."""
+        return {note.node: note for note in self._about(Note, Kind.NOTE, nodes)}
+
+    def facts_of(self, nodes: Collection[int]) -> dict[int, Facts]:
+        """Return what files say of themselves, as `facts` does for one, in one statement."""
+        return {facts.node: facts for facts in self._about(Facts, Kind.FACTS, nodes)}
 
     def facts(self, node: int) -> tuple[int, Facts] | None:
         """Return what a file says of itself, and the number of that."""
@@ -150,6 +161,11 @@ class Library:
             for number, raw in fetch(self._connection, ALL, (kind,))
         ]
 
+    def _about(self, of: type[T], kind: Kind, nodes: Collection[int]) -> list[T]:
+        """Return what is about some nodes; where there are several of one node, the oldest last."""
+        found = sorted(self._all(of, BY_SUBJECTS, kind, f"[{','.join(map(str, nodes))}]"), key=_age)
+        return [state for _, state in found]
+
     def _one(self, of: type[T], query: str, *bindings: object) -> T | None:
         found = self._first(of, query, *bindings)
         return None if found is None else found[1]
@@ -162,6 +178,10 @@ class Library:
             state = _state(raw, number)
             assert isinstance(state, of), f"entity {number} is no {of.__name__}"
             yield number, state
+
+
+def _age(found: tuple[int, Entity]) -> int:
+    return -found[0]
 
 
 def _state(raw: bytes, number: int) -> Entity:

@@ -1,7 +1,7 @@
 """Where the media library keeps what it knows: in the log, by jobs of its writer."""
 
 import queue
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
@@ -104,6 +104,10 @@ class Media:
     def row(self, number: int) -> Row | None:
         """Return a live catalog or file, or None."""
         return media.row(self._connection, number)
+
+    def rows(self, numbers: Collection[int]) -> list[Row]:
+        """Return those of some catalogs and files that are live, in the order of the numbers."""
+        return media.rows(self._connection, numbers)
 
     def catalogs(self, parent: int) -> list[int]:
         """Return the numbers of the catalogs that are shown in one."""

@@ -1,5 +1,6 @@
 """Questions asked of the media library's view of the tree; pages of files: see `media_pages`."""
 
+from collections.abc import Collection
 from typing import Final, NamedTuple
 
 import apsw
@@ -23,10 +24,12 @@ GONE: Final = (
     "select number, coalesce(note, 0), coalesce(facts, 0) from media"
     " where place is null and number > ? order by number limit ?"
 )
-ROW: Final = (
+_ROW: Final = (
     "select number, place, parent, root, is_catalog, type, size, mtime_us, disk_duration,"
-    " disk_width, disk_height from media where number = ? and place is not null and root > 0"
+    " disk_width, disk_height from media where place is not null and root > 0 and number"
 )
+ROW: Final = f"{_ROW} = ?"
+ROWS: Final = f"{_ROW} in (select asked.value from json_each(?) asked)"  # noqa: S608 - our words
 
 
 class Row(NamedTuple):
@@ -75,6 +78,13 @@ def row(connection: apsw.Connection, number: int) -> Row | None:
     """Return a live catalog or file, or None."""
     found = fetch(connection, ROW, (number,))
     return Row(*found[0]) if found else None
+
+
+def rows(connection: apsw.Connection, numbers: Collection[int]) -> list[Row]:
+    """Return those of some catalogs and files that are live, in the order of the numbers."""
+    found = fetch(connection, ROWS, (f"[{','.join(map(str, numbers))}]",))
+    live = {each[0]: Row(*each) for each in found}
+    return [live[number] for number in numbers if number in live]
 
 
 def to_do(connection: apsw.Connection, limit: int) -> list[int]:

@@ -1,6 +1,5 @@
 """Files of the library: lists in pages, what is said of them, and deleting them."""
 
-from collections.abc import Iterable
 from typing import Final
 
 from api.library import shown
@@ -8,10 +7,9 @@ from api.library.call import Call, Reading, Reply
 from api.library.catalogs import new_parent
 from api.library.notes import changed_note, file_fields
 from api.library.parameters import FILE_NAME_MAX
-from api.library.shown import NO_PARENT, file_info
+from api.library.shown import NO_PARENT, file_info, file_infos
 from api.library.trash import Trash
 from api.library.wire import BAD_PARAMETER, NOT_CHANGED, Json, LibraryError
-from projections import media
 from projections.library_types import FileType
 from projections.media_lists import SORTS
 from projections.media_pages import Wanted
@@ -42,7 +40,7 @@ def files(call: Call) -> Reply:
         wanted = _wanted(call, reading, sort)
         listing = reading.media.files(wanted)
         total, numbers = listing.count, listing.page(index * limit, limit)
-        found = [file_info(reading, row) for row in _rows(reading, numbers)]
+        found = file_infos(reading, reading.media.rows(numbers))
     page = {"pageIndex": index, "maxPerPage": limit, "pageCount": -(-total // limit)}
     return Reply({"list": found, "page": page})
 
@@ -91,11 +89,6 @@ def file_name(text: str) -> str:
     if not text.strip():
         raise LibraryError(BAD_PARAMETER)
     return text
-
-
-def _rows(reading: Reading, numbers: Iterable[int]) -> list[media.Row]:
-    rows = (reading.media.row(number) for number in numbers)
-    return [row for row in rows if row is not None]
 
 
 def _wanted(call: Call, reading: Reading, sort: int) -> Wanted:

@@ -1,10 +1,11 @@
 """What clients are shown of users, catalogs and files; what is not known is left out."""
 
 import os
+from collections.abc import Sequence
 from typing import TypeVar
 
 from api.library.call import SECOND_US, Reading, Who
-from api.library.wire import Json
+from api.library.wire import NOT_FOUND, Json, LibraryError
 from eventlog.library import Facts, Help, Note, User
 from projections.media import Row
 
@@ -59,9 +60,30 @@ def catalog_info(reading: Reading, row: Row) -> Json:
 
 def file_info(reading: Reading, row: Row) -> Json:
     """Return a FileInfo."""
-    note, found = _note(reading, row.number), reading.library.facts(row.number)
-    facts = found[1] if found else Facts(row.number, b"")
-    name = _name(reading, row, note)
+    return file_infos(reading, [row])[0]
+
+
+def file_infos(reading: Reading, rows: Sequence[Row]) -> list[Json]:
+    """Return the FileInfo of each of some files, in few questions to the database."""
+    numbers = [row.number for row in rows]
+    notes, facts = reading.library.notes(numbers), reading.library.facts_of(numbers)
+    called = {number: note.name for number, note in notes.items() if note.name is not None}
+    nodes = reading.tree.nodes(number for number in numbers if number not in called)
+    called.update((n, node.state.name.decode("utf-8", "replace")) for n, node in nodes.items())
+    if called.keys() < set(numbers):
+        raise LibraryError(NOT_FOUND)
+    return [
+        _file_info(
+            row,
+            called[row.number],
+            notes.get(row.number) or Note(row.number),
+            facts.get(row.number) or Facts(row.number, b""),
+        )
+        for row in rows
+    ]
+
+
+def _file_info(row: Row, name: str, note: Note, facts: Facts) -> Json:
     duration = _first(note.duration_ms, facts.duration_ms or None, row.duration_ms)
     return {
         "id": row.number,

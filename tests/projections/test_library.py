@@ -100,6 +100,10 @@ def test_it_is_found_by_what_it_is_asked_for(log: Log, path: Path) -> None:
         noted = library.note(NOTE.node)
         assert noted is not None
         assert noted[1] == NOTE
+        assert library.notes([NOTE.node, 10**6]) == {NOTE.node: NOTE}
+        facts = {found.node: found for found in library.facts_of(range(100)).values()}
+        assert facts == {node: library.facts(node)[1] for node in facts}  # type: ignore[index]  # they are there
+        assert facts
         session = library.session(bytes(range(32)))
         assert session is not None
         assert library.sessions(session[1].user) == [session]

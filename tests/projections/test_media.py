@@ -127,3 +127,5 @@ def test_catalogs_are_counted() -> None:
         assert found is not None
         assert (found.parent, found.root, found.type) == (3, 1, FileType.IMAGE)
         assert media.row(connection, 999) is None
+        numbers = [9, 999, 3, 7]
+        assert media.rows(connection, numbers) == [media.row(connection, n) for n in (9, 3, 7)]

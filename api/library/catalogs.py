@@ -93,13 +93,17 @@ def update(call: Call) -> Reply:
 
 
 def delete(call: Call) -> Reply:
-    """Answer `deleteCatalog.icc`: put directories, and what is in them, into the trash."""
+    """Answer `deleteCatalog.icc`: put directories, and what is in them, into the trash.
+
+    One that is in another of them goes with that.
+    """
     numbers = call.parameters.needed_ids("ids")
     with call.reading() as reading:
         rows = [reading.catalog(number, write=True) for number in numbers]
         if any(row.number == row.root for row in rows):
             raise LibraryError(NO_RIGHT)
-    for number in numbers:
+        above = {n: {up for up, _ in reading.tree.chain(n)} - {n} for n in numbers}
+    for number in (n for n in numbers if not above[n].intersection(numbers)):
         Trash(call.service).put(call.known, number)
     return Reply("OK")
 

@@ -349,6 +349,17 @@ def test_a_catalog_goes_to_the_trash_whole(home: Family, terry: Person, photos: 
     assert terry.post("deleteCatalog", ids=str(home.root("photos"))).code == -10002
 
 
+def test_a_catalog_that_is_in_another_one_is_deleted_with_it(
+    home: Family, terry: Person, photos: Path
+) -> None:
+    put(home, photos / "outermost" / "inner" / "a.txt")
+    inner, outer = home.number(photos / "outermost" / "inner"), home.number(photos / "outermost")
+    before = len(terry.get("trash").data)
+    assert terry.post("deleteCatalog", ids=f"{outer},{inner}").data == "OK"
+    assert not (photos / "outermost").exists()
+    assert len(terry.get("trash").data) == before + 1
+
+
 def test_another_users_things_are_not_there(
     home: Family, terry: Person, anna: Person, photos: Path
 ) -> None:

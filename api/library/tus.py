@@ -116,7 +116,7 @@ class Tus:
             answer, reason = Answer(error.status), str(error)
         except LibraryError as error:
             status = _STATUS_OF.get(error.code, 400) if error.status == 200 else error.status  # noqa: PLR2004
-            answer, reason = Answer(status), str(error)
+            answer, reason = Answer(status, error.fields), str(error)
         if answer.status >= 400:  # noqa: PLR2004 - errors of HTTP
             await incoming.drain()
         await _send(answer, reason, send)
@@ -134,21 +134,24 @@ class Tus:
             if method != "POST":
                 raise TusError(405, "uploads are begun by POST")
             return await self._threads.run(lambda: guarded(self._create, who, fields))
-        sending = await self._threads.run(
-            lambda: guarded(uploads.found, self._service, who, number)
-        )
+        sending = await self._found(who, number)
         if method == "HEAD":
             told = (("upload-length", str(sending.upload.size)), ("cache-control", "no-store"))
             return Answer(200, (*_position(sending), *told))
         if method == "DELETE":
-            async with self._busy.alone(number):
+            async with self._busy.alone(number, receive):
                 work = uploads.abandon
                 await self._threads.run(lambda: guarded(work, self._service, who, sending))
             return Answer(204)
         if method == "PATCH":
-            async with self._busy.alone(number):
+            async with self._busy.alone(number, receive):
+                sending = await self._found(who, number)  # another request may have gone on
                 return await self._patch(who, sending, fields, receive)
         raise TusError(405, f"only {', '.join(METHODS)} are offered here")
+
+    async def _found(self, who: Who, number: int) -> Sending:
+        find = uploads.found
+        return await self._threads.run(lambda: guarded(find, self._service, who, number))
 
     def _options(self) -> Answer:
         most = self._service.settings.upload_max

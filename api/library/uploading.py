@@ -12,7 +12,7 @@ from multipart import (  # type: ignore[import-untyped]  # it has no types
 )
 
 from api.asgi import Receive
-from api.bodies import bodies
+from api.bodies import CutError, bodies
 from api.library import uploads
 from api.library.accounts import Accounts
 from api.library.call import Call, Service
@@ -30,30 +30,50 @@ _OFFSETS: Final = {Part.ORIGIN: "obp", Part.THUMB: "tbp", Part.SCREEN: "sbp"}
 _DIGESTS: Final = ("sha1", "md5")
 _SEGMENTS_MAX: Final = 16
 
+PATIENCE_SECONDS: Final = 10.0
+"""How long is waited for another request to have on the disk what it got."""
+
 PIECE_BYTES: Final = 2**16
 """What is written at once. What of a piece came before a cut is lost, so it is not large."""
 
 
 class Busy:
-    """Sees to it that one request at a time writes to an upload."""
+    """Sees to it that one request at a time writes to an upload: the one that came last.
+
+    Whoever resumes an upload has given the request before up, though the server may not have
+    noticed: a line that breaks is often silent.
+    """
 
     def __init__(self) -> None:
-        self._numbers: set[int] = set()
+        self._writing: dict[int, Incoming] = {}
 
     @contextlib.asynccontextmanager
-    async def alone(self, number: int) -> AsyncIterator[None]:
-        """Write to an upload alone.
+    async def alone(self, number: int, incoming: Incoming) -> AsyncIterator[None]:
+        """Write to an upload alone; the request that does so is ended first.
+
+        Args:
+            number: of the upload.
+            incoming: of the request that is to write.
 
         Raises:
-            LibraryError: another request does.
+            LibraryError: another request is faster, or does not end.
         """
-        if number in self._numbers:
+        before = self._writing.get(number)
+        if before is not None:
+            before.give_way()
+            await before.wait_over(PATIENCE_SECONDS)
+        if number in self._writing:
             raise LibraryError(BAD_PARAMETER, 409)
-        self._numbers.add(number)
+        self._writing[number] = incoming
         try:
             yield
+        except CutError as error:
+            if not incoming.gave_way:
+                raise
+            raise LibraryError(BAD_PARAMETER, 409, (("connection", "close"),)) from error
         finally:
-            self._numbers.discard(number)
+            del self._writing[number]
+            incoming.end()
 
 
 class Uploading:
@@ -80,19 +100,24 @@ class Uploading:
         """
         incoming = Incoming(receive)
         try:
-            call, sending = await self._threads.run(lambda: guarded(self._begin, call))
-            async with self.busy.alone(sending.number):
+            call, number = await self._threads.run(lambda: guarded(self._begin, call))
+            async with self.busy.alone(number, incoming):
+                find = uploads.found
+                sending = await self._threads.run(
+                    lambda: guarded(find, self._service, call.known, number)
+                )
                 return await self._receive(call, sending, incoming)
         except LibraryError:
             await incoming.drain()
             raise
 
-    def _begin(self, call: Call) -> tuple[Call, Sending]:
+    def _begin(self, call: Call) -> tuple[Call, int]:
+        """Return the request with whose it is, and the number of the upload, which is theirs."""
         who = self._accounts.who(call.fields.get("cookie", ""))
         if who is None:
             raise LibraryError(NOT_LOGGED_IN)
         number = call.parameters.integer("id")
-        return call._replace(who=who), uploads.found(self._service, who, number)
+        return call._replace(who=who), uploads.found(self._service, who, number).number
 
     async def _receive(self, call: Call, sending: Sending, receive: Receive) -> Json:
         form = Form(sending, call.parameters, call.fields.get("content-type", ""))

@@ -225,6 +225,7 @@ HOSTILE = {
     "concat": b"ffconcat version 1.0\nfile '/etc/passwd'\n",
     "svg": b"<svg xmlns='http://www.w3.org/2000/svg'><image href='file:///etc/passwd'/></svg>",
     "postscript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+    "gif that says nothing": b"GIF89a/*" + bytes(10) + b"*/=alert(1)",
     "cut video": b"\0\0\0\x18ftypmp42" + b"\0" * 100,
 }
 
@@ -236,6 +237,7 @@ def test_what_is_no_media_has_a_problem(pool: Pool, tmp_path: Path, name: str) -
     assert result.images == []
     assert result.problem
     assert "\n" not in result.problem
+    assert "KeyError" not in result.problem  # every format that is tried is there
 
 
 def test_a_bomb_costs_nothing(pool: Pool, tmp_path: Path) -> None:

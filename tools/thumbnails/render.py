@@ -4,6 +4,7 @@ Pictures are opened as one of a few formats and nothing else. Videos are opened 
 their first bytes say, so that no playlist can name other files, and read through one descriptor.
 """
 
+import importlib
 import io
 import warnings
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ import av
 import pillow_heif
 from PIL import Image, ImageOps
 
-FORMATS: Final = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "HEIF", "BMP", "TIFF", "MPO")
+FORMATS: Final = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "HEIF", "BMP", "TIFF")
 PIXELS_MAX: Final = 64_000_000
 QUALITY: Final = 80
 
@@ -23,6 +24,8 @@ _FRAMES_MAX: Final = 50
 _TS: Final = 0x47
 _TS_BYTES: Final = 188
 
+for _name in ("Avif", "Tiff", "WebP"):  # Pillow loads only the others by itself
+    importlib.import_module(f"PIL.{_name}ImagePlugin")
 pillow_heif.register_heif_opener(thumbnails=False)
 Image.MAX_IMAGE_PIXELS = PIXELS_MAX
 warnings.simplefilter("error", Image.DecompressionBombWarning)

@@ -120,6 +120,15 @@ class Family:
             record = next(history.read(connection, 0, 2**62, number))
         return record.event.author
 
+    def received(self, number: int) -> int:
+        """Return how many bytes of an upload are on the disk, whatever the log says."""
+        with self.store.reading() as view:
+            upload = view.library.upload(number)
+        assert upload is not None
+        roots = self.nas.roots.values()
+        origins = [root / ".nasfeed" / "uploads" / f"{upload.key}.origin" for root in roots]
+        return sum(path.stat().st_size for path in origins if path.exists())
+
     def root(self, name: str) -> int:
         with self.nas.tree() as tree:
             return next(n.number for n in tree.children(0) if n.state.name == name.encode())

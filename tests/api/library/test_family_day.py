@@ -180,7 +180,12 @@ class Day:
             red, _, blue = shown.convert("RGB").getpixel((1, shown.height // 2))  # type: ignore[misc]  # of three bands
             assert red > 150 > blue, name
         still, half = files["live.heic"]["id"], files["live.mov"]["id"]
-        assert self.terry.get("mediaInfo", id=still).data["pairIds"] == str(half)
+        wait_until(lambda: self.pair_of(still) == str(half), "both halves know each other")
+        assert self.pair_of(half) == str(still)
+
+    def pair_of(self, number: int) -> str | None:
+        found: str | None = self.terry.get("mediaInfo", id=number).data.get("pairIds")
+        return found
 
     def play(self) -> None:
         number = self.files()["v.mp4"]["id"]

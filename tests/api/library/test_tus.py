@@ -4,6 +4,7 @@ import base64
 import hashlib
 import http.client
 import io
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,27 @@ def test_a_client_without_patch_says_so(home: Family, terry: Person, photos: Pat
     reply = terry.ask("POST", target, b"data", **TUS, **fields, X_HTTP_Method_Override="PATCH")
     assert reply.status == 204
     assert (photos / "override.txt").read_bytes() == b"data"
+
+
+def test_an_upload_goes_on_though_the_broken_line_is_silent(
+    home: Family, terry: Person, photos: Path
+) -> None:
+    target = create(home, terry, size=1_000_000, name="silent.bin").fields["location"]
+    with socket.create_connection(("127.0.0.1", terry.port)) as silent:
+        head = (
+            f"PATCH {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: {terry.cookie}\r\n"
+            "Tus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\nContent-Length: 1000000\r\n"
+            "Content-Type: application/offset+octet-stream\r\n\r\n"
+        )
+        silent.sendall(head.encode() + b"x" * 500_000)
+        number = int(target.rpartition("/")[2])
+        home.nas.wait(lambda: home.received(number) > 0, "some has come")
+        first = patch(terry, target, 0, b"x" * 10)  # from where the log knows; more has come
+        offset = int(terry.ask("HEAD", target, **TUS).fields["upload-offset"])
+        assert (first.status, offset > 0) in ((409, True), (204, True))
+        assert b" 409 " in silent.recv(100)
+    assert patch(terry, target, offset, b"x" * (1_000_000 - offset)).status == 204
+    assert (photos / "silent.bin").read_bytes() == b"x" * 1_000_000
 
 
 def test_what_came_before_a_cut_stays(home: Family, terry: Person) -> None:

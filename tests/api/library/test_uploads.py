@@ -2,6 +2,7 @@
 
 import hashlib
 import http.client
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,25 @@ def test_an_upload_goes_on_after_any_cut(home: Family, terry: Person, photos: Pa
     reply = send(terry, number, {"origin": DATA[sent:]}, obp=sent, cm="md5").data
     assert reply["check"]["origin"] == hashlib.md5(DATA, usedforsecurity=False).hexdigest()
     assert (photos / "cut.mp4").read_bytes() == DATA
+
+
+def test_an_upload_goes_on_though_the_broken_line_is_silent(
+    home: Family, terry: Person, photos: Path
+) -> None:
+    number = announce(home, terry, name="silent")["id"]
+    body, kind = form(origin=DATA)
+    with socket.create_connection(("127.0.0.1", terry.port)) as silent:
+        head = (
+            f"POST /uploadFile.icc?id={number} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+            f"Cookie: {terry.cookie}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        silent.sendall(head.encode() + body[:500_000])
+        wait_until(lambda: home.received(number) > 0, "some has come")
+        assert send(terry, number, {"origin": DATA[:300_000]}).code == 0
+        assert uploading(terry, number)["uploadingOriginSize"] == 300_000
+        assert b" 409 " in silent.recv(100)
+    assert send(terry, number, {"origin": DATA[300_000:]}, obp=300_000).code == 0
+    assert (photos / "silent.mp4").read_bytes() == DATA
 
 
 def test_what_was_sent_wrongly_is_sent_again_from_its_begin(

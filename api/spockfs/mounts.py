@@ -168,6 +168,15 @@ class Mounts:
         """
         return self.find(unquote_to_bytes(raw_path) if b"%" in raw_path else raw_path)
 
+    def leads_elsewhere(self, mount: Mount) -> bool:
+        """Say whether another mount point, below that of a mount, leads out of its directory."""
+        depth = len(mount.point)
+        return any(
+            other.point[:depth] == mount.point
+            and other.top != b"/".join([mount.top or b"", *other.point[depth:]])
+            for other in self._mounts
+        )
+
     def find(self, path: bytes) -> Place:
         """Return what a path leads to.
 

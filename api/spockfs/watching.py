@@ -77,6 +77,9 @@ class Watchers:
         top = call.mount.top
         if top is None:
             raise Refusal(errno.EOPNOTSUPP, "this directory is not watched")
+        if call.mounts.leads_elsewhere(call.mount):
+            # A client would take silence about what is there for peace.
+            raise Refusal(errno.EOPNOTSUPP, "a mount point below this one leads elsewhere")
         position = self._position(call)
         if position is None:
             return self._reply(self._log.head(), b"", everything=True)

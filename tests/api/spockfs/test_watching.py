@@ -12,7 +12,7 @@ from tests.api.spockfs.spocking import Spocked, spocked
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Spocked]:
-    mounts = {"/": "disk", "/sub": str(tmp_path / "disk/sub"), "/own": str(tmp_path)}
+    mounts = {"/": "disk", "/sub": str(tmp_path / "disk/sub")}
     with spocked(tmp_path, mounts=mounts) as disk:
         disk.at("sub").mkdir()
         disk.nas.see()
@@ -69,5 +69,10 @@ def test_a_mount_point_hears_of_what_is_below_it_only(disk: Spocked) -> None:
     assert set(found) == {b"/g"}
 
 
-def test_what_is_not_watched_cannot_be_followed(disk: Spocked) -> None:
-    assert disk.ask("WATCH", "/own").error == (405, "EOPNOTSUPP")
+def test_what_is_not_watched_cannot_be_followed_nor_what_is_above_it(tmp_path: Path) -> None:
+    mounts = {"/all": "disk", "/all/own": str(tmp_path), "/other": "disk"}
+    with spocked(tmp_path, mounts=mounts) as disk:
+        assert disk.ask("WATCH", "/all/own").error == (405, "EOPNOTSUPP")
+        # Silence about what is below it would be taken for peace.
+        assert disk.ask("WATCH", "/all").error == (405, "EOPNOTSUPP")
+        assert disk.ask("WATCH", "/other").status == 200

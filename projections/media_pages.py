@@ -7,8 +7,8 @@ counted, however many there are.
 
 import bisect
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate, chain, pairwise
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate, chain, pairwise, product
 from typing import Final, NamedTuple
 
 import apsw
@@ -26,6 +26,18 @@ MARKS: Final = (
     "select type, root, parent, uploader, key, number, files from media_marks"
     " where list = ? and uploader = ? and parent in (select asked.value from json_each(?) asked)"
     " order by key, number"
+)
+
+COUNTS: Final = (
+    "select type, root, parent, 0, count(*) from media"
+    " where parent in (select asked.value from json_each(?) asked) and type is not null"
+    " group by parent, root, type"
+)
+OWN_COUNTS: Final = (
+    "select type, root, parent, uploader, count(*) from media"
+    " where uploader = ? and uploader > 0"
+    " and parent in (select asked.value from json_each(?) asked) and type is not null"
+    " group by parent, root, type"
 )
 
 Query = tuple[str, tuple[int, ...]]
@@ -76,9 +88,7 @@ class Listing:
         self._order = abs(wanted.sort)
         self._is_reverse = wanted.sort < 0
         self._kind = KINDS[wanted.catalogs is not None, wanted.uploader > 0]
-        marks = self._marks(wanted)
-        arms = (self._marked(arm, marks[arm]) for arm in _arms(wanted))
-        self._arms = [marked for marked in arms if marked.before[-1]]
+        self._arms = [marked for marked in self._all(wanted) if marked.before[-1]]
 
     @property
     def count(self) -> int:
@@ -183,14 +193,25 @@ class Listing:
         known = marked.before[at] if at >= 0 else 0
         return known + self._between(marked.arm, marked.marks[at] if at >= 0 else None, mark)
 
+    def _all(self, wanted: Wanted) -> Iterator[_Marked]:
+        """Yield the arms of which a list is made; of small catalogs those that are not empty."""
+        marks = self._marks(wanted)
+        large = (0,) if wanted.catalogs is None else {arm.parent for arm in marks}
+        for arm in product(wanted.types, wanted.roots, large, (wanted.uploader,)):
+            yield self._marked(Arm(*arm), marks[Arm(*arm)])
+        small = [parent for parent in wanted.catalogs or () if parent not in large]
+        of = (wanted.uploader,) if wanted.uploader else ()
+        for *parts, files in fetch(
+            self._connection, OWN_COUNTS if of else COUNTS, (*of, _json(small))
+        ):
+            arm = Arm(*parts)
+            if arm.root in wanted.roots and arm.type in wanted.types:
+                yield _Marked(arm, [], [files])
+
     def _marks(self, wanted: Wanted) -> Mapping[Arm, list[tuple[Place, int]]]:
         """Return the marks of every arm, in order, and the files from each to the next."""
-        parents = _parents(wanted)
-        bindings = (
-            self._kind.list_of(self._order),
-            wanted.uploader,
-            f"[{','.join(map(str, parents))}]",
-        )
+        parents = (0,) if wanted.catalogs is None else wanted.catalogs
+        bindings = (self._kind.list_of(self._order), wanted.uploader, _json(parents))
         found: dict[Arm, list[tuple[Place, int]]] = defaultdict(list)
         for *arm, key, number, files in fetch(self._connection, MARKS, bindings):
             found[Arm(*arm)].append((Place(key, number), files))
@@ -206,13 +227,5 @@ class Listing:
         return self._kind.files(self._connection, arm, pieces(self._order, start, stop))
 
 
-def _arms(wanted: Wanted) -> Iterator[Arm]:
-    """Yield the arms of which a list is made."""
-    for parent in _parents(wanted):
-        for root in wanted.roots:
-            for kind in wanted.types:
-                yield Arm(kind, root, parent, wanted.uploader)
-
-
-def _parents(wanted: Wanted) -> Sequence[int]:
-    return (0,) if wanted.catalogs is None else wanted.catalogs
+def _json(numbers: Iterable[int]) -> str:
+    return f"[{','.join(map(str, numbers))}]"

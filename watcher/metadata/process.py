@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -189,6 +190,7 @@ class WorkerProcess:
                 return self._process.wait(_REAP_SECONDS)
             except subprocess.TimeoutExpired:
                 self._process.kill()
+        self._leave()
         return -signal.SIGKILL
 
     def kill(self) -> None:
@@ -208,10 +210,16 @@ class WorkerProcess:
         try:
             self._process.wait(timeout_seconds)
         except subprocess.TimeoutExpired:
+            self._leave()
             return False
         finally:
             self._free()
         return True
+
+    def _leave(self) -> None:
+        """Have it reaped whenever it ends, by a thread that nobody waits for."""
+        reaper = threading.Thread(target=self._process.wait, name=f"reaper-{self.pid}", daemon=True)
+        reaper.start()
 
     def _free(self) -> None:
         for pipe in (self._process.stdin, self._process.stdout):

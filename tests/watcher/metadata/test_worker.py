@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.serving import wait_until
 from watcher.metadata.arguments import Arguments
 from watcher.metadata.blackbox import BlackBox
 from watcher.metadata.process import WorkerProcess
@@ -67,6 +68,13 @@ def test_a_worker_that_answers_what_was_not_asked_is_killed() -> None:
     worker._received += frame(encode_outcomes([outcome]))
     assert worker.receive() == ([], False)
     assert worker.bury().cause == "it wrote nonsense: an outcome for 3, which was not asked"
+
+
+def test_a_worker_that_dies_too_slowly_is_left_behind_and_reaped_all_the_same() -> None:
+    worker = WorkerProcess(Limits())
+    worker.kill()
+    worker.free(0)
+    wait_until(lambda: not Path(f"/proc/{worker.pid}").exists(), "it is no zombie")
 
 
 def test_what_libraries_print_reaches_nobody() -> None:

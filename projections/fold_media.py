@@ -5,7 +5,7 @@ depend on other rows, `root` and `parent`. They are made after the rows of a bat
 table, which is folded before and says what is so at the end of the batch.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from importlib import resources
 from typing import Final, cast
 
@@ -118,8 +118,8 @@ class MediaFold:
             (entities if isinstance(record.event, LibraryEvent) else nodes).append(record)
         touched = _fold_entities(connection, entities)
         catalogs, files = _fold_nodes(connection, nodes)
-        connection.execute(SET_PARENTS, (_json([*catalogs, *files, *touched]),))
-        connection.execute(TAKE_ROOTS, (_json(files),))
+        _update(connection, SET_PARENTS, [*catalogs, *files, *touched])
+        _update(connection, TAKE_ROOTS, files)
         media_marks.settle(connection)
 
 
@@ -145,7 +145,7 @@ def _fold_nodes(
     _put_files(connection, files)
     changed = [*found[0], *_numbers(gone)]
     shown = [row[0] for number in changed for row in fetch(connection, SHOWN_IN, (number,))]
-    connection.execute(SET_PARENTS, (_json(shown),))
+    _update(connection, SET_PARENTS, shown)
     return found
 
 
@@ -154,6 +154,11 @@ def _put_files(connection: apsw.Connection, rows: Sequence[Row]) -> None:
     places = {cast("int", row[1]) for row in rows}
     roots = dict(fetch(connection, ROOTS, (_json(places),)))
     PUT_DISK.run(connection, [(*row, roots.get(row[1]), row[1]) for row in rows])
+
+
+def _update(connection: apsw.Connection, statement: str, numbers: Collection[int]) -> None:
+    if numbers:  # opening all the indexes takes its time
+        connection.execute(statement, (_json(numbers),))
 
 
 def _json(numbers: Iterable[int]) -> str:

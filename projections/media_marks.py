@@ -8,6 +8,7 @@ Triggers note each row of `media` that came, went or changed in `media_moves`. A
 batch the fold has `settle` count them, by one statement for each list.
 """
 
+import functools
 from typing import Any, Final, NamedTuple
 
 import apsw
@@ -84,6 +85,7 @@ def moved_marks() -> str:
     return f"select distinct number from media_moves where {mixed} & {SPACING - 1} = 0"  # noqa: S608
 
 
+@functools.cache
 def count_moves(kind: Kind, order: int) -> str:
     """Return the statement that counts what came and went, by the mark before it.
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 
 from api.asgi import Message, Receive
 from api.bodies import CutError, drain
@@ -12,10 +13,16 @@ class Incoming:
 
     Args:
         receive: of ASGI.
+
+    Attributes:
+        turn: a number that is larger than those of all requests that came before.
     """
+
+    _turns = itertools.count(1)
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
+        self.turn = next(self._turns)
         self._has_ended = False
         self._gives_way = asyncio.Event()
         self._over = asyncio.Event()

@@ -1,6 +1,7 @@
 """Receives the bytes of uploads as iSync's clients send them: a form whose parts are named."""
 
 import contextlib
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -33,6 +34,9 @@ _SEGMENTS_MAX: Final = 16
 PATIENCE_SECONDS: Final = 10.0
 """How long is waited for another request to have on the disk what it got."""
 
+REMEMBERED_MAX: Final = 1_000
+"""Uploads of which it is known which request was the newest."""
+
 PIECE_BYTES: Final = 2**16
 """What is written at once. What of a piece came before a cut is lost, so it is not large."""
 
@@ -41,11 +45,12 @@ class Busy:
     """Sees to it that one request at a time writes to an upload: the one that came last.
 
     Whoever resumes an upload has given the request before up, though the server may not have
-    noticed: a line that breaks is often silent.
+    noticed: a line that breaks is often silent. So an older request never writes after a newer one.
     """
 
     def __init__(self) -> None:
         self._writing: dict[int, Incoming] = {}
+        self._newest: OrderedDict[int, int] = OrderedDict()
 
     @contextlib.asynccontextmanager
     async def alone(self, number: int, incoming: Incoming) -> AsyncIterator[None]:
@@ -56,13 +61,14 @@ class Busy:
             incoming: of the request that is to write.
 
         Raises:
-            LibraryError: another request is faster, or does not end.
+            LibraryError: another request is newer or faster, or does not end.
         """
+        self._come(number, incoming.turn)
         before = self._writing.get(number)
         if before is not None:
             before.give_way()
             await before.wait_over(PATIENCE_SECONDS)
-        if number in self._writing:
+        if number in self._writing or self._newest.get(number) != incoming.turn:
             raise LibraryError(BAD_PARAMETER, 409)
         self._writing[number] = incoming
         try:
@@ -74,6 +80,19 @@ class Busy:
         finally:
             del self._writing[number]
             incoming.end()
+
+    def _come(self, number: int, turn: int) -> None:
+        """Note that a request has come to write to an upload.
+
+        Raises:
+            LibraryError: a newer one came already.
+        """
+        if self._newest.get(number, 0) > turn:
+            raise LibraryError(BAD_PARAMETER, 409)
+        self._newest[number] = turn
+        self._newest.move_to_end(number)
+        if len(self._newest) > REMEMBERED_MAX:
+            self._newest.popitem(last=False)
 
 
 class Uploading:

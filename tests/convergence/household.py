@@ -23,7 +23,7 @@ from projections.library import Library
 from projections.tree import Tree
 from tests.api.library.family import Person, Reply, hashed
 from tests.convergence.disk import Entry, Picture, differences, picture
-from tests.convergence.sendings import Sending
+from tests.convergence.sendings import ProgressLostError, Sending
 from tests.serving import DEADLINE_SECONDS, wait_until
 from tools import control
 
@@ -254,7 +254,14 @@ class Household:
             return True
         before, known = self._picture(), self._names(sending.directory)
         everything = self._random.random() < 0.7
-        result = sending.send(self._person, self._ask, self._random, everything=everything)
+        try:
+            result = sending.send(self._person, self._ask, self._random, everything=everything)
+        except ProgressLostError:
+            # Somebody moved its catalog to another root, where nothing of it is.
+            if self._is_synced and self._number(sending.directory) == sending.catalog:
+                raise
+            sending.forget_progress()
+            return True
         if result == "refused":
             # The catalog that it was for is not there any more, at least not for the server.
             is_there = self._is_synced and self._number(sending.directory) == sending.catalog

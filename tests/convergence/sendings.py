@@ -28,6 +28,10 @@ class SendingError(AssertionError):
     """An upload is not what it was acknowledged to be."""
 
 
+class ProgressLostError(SendingError):
+    """Less of an upload is there than was acknowledged."""
+
+
 class Sending:
     """An upload.
 
@@ -98,6 +102,10 @@ class Sending:
 
     # Go on.
 
+    def forget_progress(self) -> None:
+        """Expect it at any position from now on."""
+        self._acknowledged = 0
+
     def position(self, person: Person, ask: Ask) -> int | Result:
         """Return where to go on, or why it is not to be gone on with."""
         if self._by_tus:
@@ -158,7 +166,7 @@ class Sending:
         if isinstance(begin, str):
             return begin
         if not self._acknowledged <= begin <= len(self.data):
-            raise SendingError(f"{self} is at {begin}, after {self._acknowledged}")
+            raise ProgressLostError(f"{self} is at {begin}, after {self._acknowledged}")
         if not self._by_tus and dice.random() < 0.2:
             begin = dice.randint(0, begin)  # some of it was sent wrongly, as it seems
         end = len(self.data) if everything else dice.randint(begin, len(self.data))

@@ -1,5 +1,6 @@
 """Uploads: announced, sent by position, cut and resumed, and only then files."""
 
+import asyncio
 import hashlib
 import http.client
 import socket
@@ -10,6 +11,10 @@ from urllib.parse import urlencode
 
 import pytest
 
+from api.asgi import Message
+from api.library.incoming import Incoming
+from api.library.uploading import Busy
+from api.library.wire import LibraryError
 from eventlog.library import Right
 from projections import library_users
 from tests.api.library.family import Family, Person, Reply, family
@@ -140,6 +145,24 @@ def test_an_upload_goes_on_though_the_broken_line_is_silent(
         assert b" 409 " in silent.recv(100)
     assert send(terry, number, {"origin": DATA[300_000:]}, obp=300_000).code == 0
     assert (photos / "silent.mp4").read_bytes() == DATA
+
+
+def test_an_older_request_does_not_write_after_a_newer_one() -> None:
+    async def tried() -> list[int]:
+        busy, older, newer = Busy(), Incoming(nothing), Incoming(nothing)
+        statuses: list[int] = []
+        for incoming in (newer, older, Incoming(nothing)):
+            try:
+                async with busy.alone(1, incoming):
+                    statuses.append(200)
+            except LibraryError as error:
+                statuses.append(error.status)
+        return statuses
+
+    async def nothing() -> Message:
+        return {"type": "http.disconnect"}
+
+    assert asyncio.run(tried()) == [200, 409, 200]
 
 
 def test_what_was_sent_wrongly_is_sent_again_from_its_begin(

@@ -32,6 +32,7 @@ def rows(feed: Feed, directory: Path, loads: dict[str, Load], saves: int) -> Ite
         A row for each load.
     """
     for name, begin in loads.items():
+        feed.child.wait_until(feed.ready)  # its connection may have been idle for too long
         latency.settled(feed)
         found = [seconds * 1_000 for seconds in _measure(feed, directory, begin, saves)]
         yield Row(

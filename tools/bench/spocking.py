@@ -212,6 +212,8 @@ def _mounted(bench: Bench, served: _Served) -> Iterator[Path | None]:
         child.stop()
     finally:
         child.kill()
+        if os.path.ismount(mount):
+            _run("umount", "-l", str(mount))
 
 
 def _tar(served: _Served, into: Path) -> list[str]:

@@ -18,7 +18,9 @@ from api.beneath.staging import OWN
 
 TRASH: Final = OWN + b"/trash"
 
-_GONE: Final = (FileNotFoundError, NotADirectoryError)
+_NOT_THERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+"""There is nothing at a path: a name on the way is missing, or is a file or a link by now."""
+
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -55,8 +57,12 @@ def found(beneath: Beneath, path: bytes, key: bytes) -> bytes:
     names = split(path)[:-1]
     for depth in range(len(names) + 1):
         place = _join(join(names[:depth]), TRASH + b"/" + key)
-        with contextlib.suppress(*_GONE):
+        try:
             beneath.stat(place)
+        except OSError as error:
+            if error.errno not in _NOT_THERE:
+                raise
+        else:
             return place
     raise FileNotFoundError(errno.ENOENT, "it is not in the trash", path)
 

@@ -192,6 +192,7 @@ class Trash:
         names = trashed.path.split(b"/")[:-1]
         with self._service.store.reading() as view:
             known = library_paths.nodes_along(view.tree, trashed.root, names)
+        known = [node for node in known if node.state.is_directory]  # the last may be none by now
         if not known:
             return False
         path = b"/".join(names[: len(known) - 1])

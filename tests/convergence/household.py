@@ -58,6 +58,7 @@ class Thrown(NamedTuple):
         key: its name in the trash.
         content: what it is, by paths below it; it itself is at the empty one.
         memo: what was said of it; None for nothing.
+        shared: which files in it had links elsewhere.
     """
 
     root: bytes
@@ -65,6 +66,7 @@ class Thrown(NamedTuple):
     key: bytes
     content: Picture
     memo: str | None
+    shared: frozenset[bytes]
 
 
 class Household:
@@ -383,13 +385,16 @@ class Household:
         self._expect(len(new) == 1, f"{path!r} was deleted: new in the trash is {new}")
         [(root, key)] = new
         content = {each[len(top) :]: entry for each, entry in gone.items()}
-        thrown = Thrown(root, top, key, content, memo if kind == "file" else None)
+        kept = memo if kind == "file" else None
+        thrown = Thrown(root, top, key, content, kept, shared(root, key, content))
         self._check_thrown(thrown)
         self._trash.append(thrown)
         return True
 
     def _check_thrown(self, thrown: Thrown) -> None:
         found = in_trash(thrown)
+        for path in thrown.shared & found.keys():  # whoever has another link may write to it
+            thrown.content[path] = found[path]
         self._expect(
             found == thrown.content,
             f"{thrown.path!r} is in the trash as {_few(differences(thrown.content, found))}",
@@ -406,6 +411,7 @@ class Household:
         if not self._trash:
             return False
         thrown = self._random.choice(self._trash)
+        self._check_thrown(thrown)
         number = self._entities().get(thrown.key, 0)
         self._expect(number, f"the trash does not know {thrown.path!r} any more")
         before = self._picture()
@@ -565,6 +571,21 @@ def unique(name: bytes, taken: set[bytes]) -> bytes:
 def below(whole: Picture, top: bytes) -> Picture:
     """Return what is at a path and below it."""
     return {p: e for p, e in whole.items() if p == top or p.startswith(top + b"/")}
+
+
+def shared(root: bytes, key: bytes, content: Picture) -> frozenset[bytes]:
+    """Return the files in something in the trash that have links elsewhere."""
+    top = b"/".join([root, TRASH, key])
+    files = (path for path, entry in content.items() if entry.kind == "file")
+    return frozenset(path for path in files if linked(top + path))
+
+
+def linked(path: bytes) -> bool:
+    """Say whether a file is there, and has other names."""
+    try:
+        return os.lstat(path).st_nlink > 1
+    except FileNotFoundError:
+        return False
 
 
 def in_trash(thrown: Thrown) -> Picture:

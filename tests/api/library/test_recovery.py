@@ -149,19 +149,25 @@ def test_what_was_not_moved_to_the_trash_is_not_listed_there(
     assert file.exists()
 
 
+@pytest.mark.parametrize("instead", [None, "a file", "a link"])
 def test_what_was_not_moved_is_not_listed_although_its_directory_is_gone_by_now(
-    home: Family, terry: Person, photos: Path
+    home: Family, terry: Person, photos: Path, instead: str | None
 ) -> None:
-    file = photos / "doomed" / "below" / "file.txt"
+    top = photos / f"doomed for {instead}"
+    file = top / "below" / "file.txt"
     file.parent.mkdir(parents=True)
     file.write_bytes(b"data")
     number = home.number(file)
-    key = "1" * 32
-    trashed = Trashed("photos", b"doomed/below/file.txt", key, number, 1, 1, 4, False)  # noqa: FBT003 - a field
+    path = os.fsencode(file.relative_to(photos))
+    trashed = Trashed("photos", path, "1" * 32, number, 1, 1, 4, False)  # noqa: FBT003 - a field
     entity = home.store.change(lambda change: change.put(trashed), "test")
     recovery = Recovery(home.face.service)
     file.unlink()
     file.parent.rmdir()
+    if instead == "a file":
+        file.parent.touch()
+    elif instead == "a link":
+        file.parent.symlink_to(top)
     recovery.step()  # perhaps the log does not know it yet
     home.nas.see(photos)
     for _ in range(3):

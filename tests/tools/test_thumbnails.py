@@ -5,7 +5,7 @@ import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import av
 import pillow_heif
@@ -78,6 +78,22 @@ def test_pictures_of_every_format(pool: Pool, tmp_path: Path, ending: str) -> No
     assert (result.facts.width, result.facts.height) == (1200, 900)
     [webp] = do(pool, path, Order((100,), webp=True, facts=False)).images
     assert opened(webp).format == "WEBP"
+
+
+@pytest.mark.parametrize(("mode", "order"), [("I;16", "little"), ("I;16B", "big")])
+@pytest.mark.parametrize("ending", ["png", "tiff"])
+def test_a_picture_with_16_bits_a_pixel_keeps_its_shades(
+    pool: Pool, tmp_path: Path, ending: str, mode: str, order: Literal["little", "big"]
+) -> None:
+    row = b"".join(shade.to_bytes(2, order) * 600 for shade in (0x4000, 0xC000))
+    Image.frombytes(mode, (1200, 900), row * 900).save(tmp_path / f"a.{ending}")
+    result = do(pool, tmp_path / f"a.{ending}")
+    assert result.problem == ""
+    small, large = map(opened, result.images)
+    assert (small.size, large.size) == ((100, 75), (800, 600))
+    dark, bright = (small.convert("L").getpixel((x, 40)) for x in (10, 90))
+    assert dark == pytest.approx(0x40, abs=4)
+    assert bright == pytest.approx(0xC0, abs=4)
 
 
 @pytest.mark.parametrize("ending", ["mp4", "mov", "mkv", "avi"])

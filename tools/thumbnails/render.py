@@ -93,8 +93,14 @@ def _picture(file: BinaryIO, box: int) -> Image.Image:
         raise UnrenderableError("it has too many pixels")
     # By itself, `thumbnail` has twice the sides decoded: four times the work, and none sees it.
     image.draft(None, (box, box))
-    image.thumbnail((box, box), reducing_gap=2.0)
-    return ImageOps.exif_transpose(image)
+    is_deep = image.mode.startswith("I;16")  # what Pillow cannot reduce
+    image.thumbnail((box, box), reducing_gap=None if is_deep else 2.0)
+    return ImageOps.exif_transpose(_with_bytes(image) if is_deep else image)
+
+
+def _with_bytes(image: Image.Image) -> Image.Image:
+    """Return a picture of 16 bits a pixel with 8; by itself, Pillow has all above 255 white."""
+    return image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
 
 
 def _frame(file: BinaryIO, kind: str) -> Image.Image:

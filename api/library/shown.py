@@ -67,15 +67,13 @@ def file_infos(reading: Reading, rows: Sequence[Row]) -> list[Json]:
     """Return the FileInfo of each of some files, in few questions to the database."""
     numbers = [row.number for row in rows]
     notes, facts = reading.library.notes(numbers), reading.library.facts_of(numbers)
-    called = {number: note.name for number, note in notes.items() if note.name is not None}
-    nodes = reading.tree.nodes(number for number in numbers if number not in called)
-    called.update((n, node.state.name.decode("utf-8", "replace")) for n, node in nodes.items())
-    if called.keys() < set(numbers):
+    nodes = reading.tree.nodes(numbers)
+    if nodes.keys() < set(numbers):
         raise LibraryError(NOT_FOUND)
     return [
         _file_info(
             row,
-            called[row.number],
+            nodes[row.number].state.name.decode("utf-8", "replace"),
             notes.get(row.number) or Note(row.number),
             facts.get(row.number) or Facts(row.number, b""),
         )
@@ -83,14 +81,14 @@ def file_infos(reading: Reading, rows: Sequence[Row]) -> list[Json]:
     ]
 
 
-def _file_info(row: Row, name: str, note: Note, facts: Facts) -> Json:
+def _file_info(row: Row, file_name: str, note: Note, facts: Facts) -> Json:
     duration = _first(note.duration_ms, facts.duration_ms or None, row.duration_ms)
     return {
         "id": row.number,
         "uploadUserId": note.uploader or None,
         "catalogId": row.parent,
-        "name": name,
-        "ext": _first(note.ext, os.path.splitext(name)[1][1:]),  # noqa: PTH122 - no path
+        "name": _first(note.name, file_name),
+        "ext": _first(note.ext, os.path.splitext(file_name)[1][1:]),  # noqa: PTH122 - no path
         "createTime": seconds(_first(note.created_us, facts.captured_us, row.mtime_us)),
         "uploadTime": seconds(note.uploaded_us),
         "importTime": seconds(note.imported_us),

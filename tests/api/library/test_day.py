@@ -184,6 +184,14 @@ def test_files_are_described_renamed_and_shown_elsewhere(
     assert terry.post("updateFile", id=number, memo="x" * 1025).code == -10003
 
 
+def test_a_file_with_another_name_to_be_shown_is_of_the_same_kind(
+    home: Family, terry: Person, photos: Path
+) -> None:
+    number = put(home, photos / "kind.mp4")
+    after = terry.post("updateFile", id=number, name="Our trip, vol. 2").data
+    assert (after["name"], after["ext"]) == ("Our trip, vol. 2", "mp4")
+
+
 def test_help_info_is_kept_for_users_catalogs_and_files(
     home: Family, terry: Person, photos: Path
 ) -> None:

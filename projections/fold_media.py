@@ -105,7 +105,7 @@ class MediaFold:
     """Keeps the table of `media.sql`; after the fold of the tree."""
 
     name: str = "media"
-    version: int = 5
+    version: int = 6
     schema: str = resources.files("projections").joinpath("media.sql").read_text()
     tables: tuple[str, ...] = ("media", "media_marks", "media_moves")
 

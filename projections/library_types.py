@@ -43,7 +43,10 @@ _BY_MAJOR: Final = {
     "audio": FileType.AUDIO,
 }
 
-_NO_MEDIA: Final = frozenset({"image/svg+xml", "image/x-icon", "image/vnd.microsoft.icon"})
+_NO_MEDIA: Final = frozenset(
+    {"image/svg+xml", "image/x-icon", "image/vnd.microsoft.icon", "image/x-tga"}
+)
+"""Programs, small signs, and what is told by no magic number: any bytes may be taken for a TGA."""
 
 
 def mime_of(name: bytes) -> str:

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Sequence
 
 import apsw
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -107,6 +108,11 @@ def test_what_people_say_wins_over_the_file_and_that_over_the_disk() -> None:
     assert (one(found, "created"), one(found, "type")) == (9, 16)
     found = folded(after((0, facts), (0, note), (5, Ended("", Kind.NOTE, ""))))
     assert (one(found, "created"), one(found, "type")) == (5, 1)
+
+
+def test_bytes_that_look_like_a_picture_without_a_magic_number_are_a_file() -> None:
+    state = msgspec.structs.replace(file_state(b"a.bin", parent=FOLDER), mime="image/x-tga")
+    assert one(folded(after((FILE, Modified("", state)))), "type") == FileType.FILE
 
 
 def test_a_catalog_that_goes_gives_back_what_was_shown_in_it() -> None:

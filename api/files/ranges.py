@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 RANGES_MAX: Final = 64
 """Ranges in one request; more are a way to have a server work for little."""
 
-_RANGE = re.compile(r"\s*([0-9]{0,19})-([0-9]{0,19})\s*")
+_RANGE = re.compile(r"\s*([0-9]{0,1000})-([0-9]{0,1000})\s*")
 
 
 class Range(NamedTuple):

@@ -92,6 +92,13 @@ def test_ranges_never_leave_the_file(size: int) -> None:
             assert each.start < each.stop
 
 
+def test_positions_of_any_length_are_numbers() -> None:
+    huge = "9" * 40
+    assert parse_ranges(f"bytes=2-{huge}", 10) == [Range(2, 10)]
+    assert parse_ranges(f"bytes=-{huge}", 10) == [Range(0, 10)]
+    assert parse_ranges(f"bytes={huge}-", 10) == []
+
+
 def test_a_client_that_has_the_file_gets_304(store: Tracked) -> None:
     got = store.get("a")
     tag, date = got.fields["etag"], got.fields["last-modified"]

@@ -58,8 +58,9 @@ def act(service: Service, wanted: Mapping[str, Any]) -> dict[str, Any]:
     for number in numbers:
         if number not in everything:
             raise OperatorError(f"there is no {number} in the trash; nasfeed trash list")
+    last_first = sorted(set(numbers), reverse=True)  # directories before what was in them
     does = _restore if wanted["action"] == "restore" else _remove
-    return {"done": [_done(does, service, number, everything[number]) for number in numbers]}
+    return {"done": [_done(does, service, number, everything[number]) for number in last_first]}
 
 
 def _done(

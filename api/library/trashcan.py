@@ -41,13 +41,16 @@ def empty(call: Call) -> Reply:
 
 
 def _wanted(call: Call) -> list[tuple[int, Trashed]]:
-    """Return what a request is about, all of which the user may change."""
+    """Return what a request is about, all of which the user may change; the last deleted first.
+
+    So a directory is back before what was deleted in it earlier.
+    """
     numbers = call.parameters.needed_ids("ids")
     with call.reading() as reading:
         if numbers == [EVERYTHING]:
             found = reading.library.trash()
-            return [each for each in found if reading.may_write(each[1].root)]
-        return [(number, _known(reading, number)) for number in numbers]
+            return [each for each in reversed(found) if reading.may_write(each[1].root)]
+        return [(number, _known(reading, number)) for number in sorted(numbers, reverse=True)]
 
 
 def _known(reading: Reading, number: int) -> Trashed:

@@ -337,6 +337,23 @@ def test_what_is_deleted_lies_in_the_trash_and_comes_back(
     assert terry.post("restoreTrash", ids=str(found["id"])).code == -10004
 
 
+def test_what_was_deleted_piece_by_piece_is_put_together_again(
+    home: Family, terry: Person, photos: Path
+) -> None:
+    file = put(home, photos / "pieces" / "inner" / "a.txt")
+    inner, outer = home.number(photos / "pieces" / "inner"), home.number(photos / "pieces")
+    assert terry.post("updateCatalog", id=inner, memo="dear").code == 0
+    assert terry.post("deleteFiles", ids=str(file)).code == 0
+    for number in (inner, outer):
+        assert terry.post("deleteCatalog", ids=str(number)).code == 0
+    gone = [each["id"] for each in terry.get("trash").data if each["path"].startswith("pieces")]
+    assert terry.post("restoreTrash", ids=",".join(map(str, sorted(gone)))).data == "OK"
+    assert sorted(path.name for path in photos.glob("pieces*/**/*")) == ["a.txt", "inner"]
+    home.nas.see(photos)
+    [again] = terry.get("catalogs", pids=home.number(photos / "pieces")).data
+    assert again["memo"] == "dear"
+
+
 def test_a_catalog_goes_to_the_trash_whole(home: Family, terry: Person, photos: Path) -> None:
     inner = put(home, photos / "whole" / "deep" / "a.txt")
     assert terry.post("updateFile", id=inner, memo="deep down").code == 0

@@ -139,12 +139,11 @@ class Tus:
             told = (("upload-length", str(sending.upload.size)), ("cache-control", "no-store"))
             return Answer(200, (*_position(sending), *told))
         if method == "DELETE":
-            async with self._busy.alone(number, receive):
-                work = uploads.abandon
-                await self._threads.run(lambda: guarded(work, self._service, who, sending))
+            async with self._busy.alone(sending.number, receive):
+                await self._give_up(who, number)
             return Answer(204)
         if method == "PATCH":
-            async with self._busy.alone(number, receive):
+            async with self._busy.alone(sending.number, receive):
                 sending = await self._found(who, number)  # another request may have gone on
                 return await self._patch(who, sending, fields, receive)
         raise TusError(405, f"only {', '.join(METHODS)} are offered here")
@@ -152,6 +151,13 @@ class Tus:
     async def _found(self, who: Who, number: int) -> Sending:
         find = uploads.found
         return await self._threads.run(lambda: guarded(find, self._service, who, number))
+
+    async def _give_up(self, who: Who, number: int) -> None:
+        sending = await self._found(who, number)  # another request may have ended it
+        if sending.is_done:
+            raise TusError(403, "it is a file already, which deleteFiles.icc deletes")
+        work = uploads.abandon
+        await self._threads.run(lambda: guarded(work, self._service, who, sending))
 
     def _options(self) -> Answer:
         most = self._service.settings.upload_max
@@ -226,6 +232,8 @@ class Tus:
         try:
             async for piece in bodies(receive, PIECE_BYTES):
                 found.update(piece) if checksum else None
+                if parcel.size + len(piece) > upload.size:
+                    raise TusError(413, f"the upload has {upload.size} bytes")
                 await self._threads.run(lambda: guarded(parcel.append, piece))  # noqa: B023 - awaited
             is_right = checksum is None or found.digest() == checksum[1]
         finally:

@@ -80,21 +80,27 @@ def begin(service: Service, who: Who, catalog: int, size: int, note: Note) -> in
 
 
 def found(service: Service, who: Who, number: int) -> Sending:
-    """Return an upload of one's own.
+    """Return an upload of one's own, also by the number of the file that it has become.
 
     Raises:
         LibraryError: there is none; or its catalog is gone, or may not be written to any more.
     """
     with service.store.reading() as view:
         reading = Reading(view, who.user, service)
-        upload = reading.library.upload(number)
-        if upload is None or upload.user != who.number:
-            raise LibraryError(NOT_FOUND)
+        number, upload = _known(reading, who, number)
         row = reading.row(upload.note.node or upload.catalog, write=True)
         sending = Sending(number, upload, service.places[reading.roots[row.root]])
     if sending.is_whole:
         return recovered(service, who, sending)
     return sending._replace(upload=_as_on_disk(sending))
+
+
+def _known(reading: Reading, who: Who, number: int) -> tuple[int, Upload]:
+    upload = reading.library.upload(number)
+    found = [(number, upload)] if upload else reading.library.uploaded(number)
+    if not found or found[0][1].user != who.number:
+        raise LibraryError(NOT_FOUND)
+    return found[0]
 
 
 def _as_on_disk(sending: Sending) -> Upload:

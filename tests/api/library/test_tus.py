@@ -106,7 +106,7 @@ def test_an_upload_is_begun_looked_at_and_finished(
     assert (half.status, half.fields["upload-offset"]) == (204, "2")
     assert patch(terry, target, 0, b"xx").status == 409
     assert patch(terry, target, 2, b"ta", Content_Type="text/plain").status == 415
-    assert patch(terry, target, 2, b"too long").status == 400
+    assert patch(terry, target, 2, b"too long").status == 413
     assert patch(terry, target, 2, b"ta").fields["upload-offset"] == "4"
     assert (photos / "by hand.txt").read_bytes() == b"data"
     assert terry.ask("HEAD", target, **TUS).fields["upload-offset"] == "4"
@@ -131,6 +131,24 @@ def test_an_upload_can_be_given_up(home: Family, terry: Person, photos: Path) ->
     assert terry.ask("HEAD", target, **TUS).status == 404
     assert patch(terry, target, 2, b"ta").status == 404
     assert not (photos / "given up.txt").exists()
+
+
+def test_a_finished_upload_is_not_given_up(home: Family, terry: Person, photos: Path) -> None:
+    told = {"cid": home.root("photos"), "name": "kept", "type": 1, "ext": "jpg", "size": 4}
+    number = terry.post("uploadFileInfo", **told, statusForThumb=2).data["id"]
+    for part, data in ((b"thumb", b"small"), (b"origin", b"data")):
+        body = b'--b\r\nContent-Disposition: form-data; name="x"; filename="%b"\r\n\r\n%b' % (
+            part,
+            data,
+        )
+        sent = (body + b"\r\n--b--", "multipart/form-data; boundary=b")
+        assert (
+            terry.ask("POST", f"/uploadFile.icc?id={number}", sent[0], Content_Type=sent[1]).code
+            == 0
+        )
+    assert terry.ask("DELETE", f"/uploads/{number}", **TUS).status == 403
+    assert (photos / "kept.jpg").read_bytes() == b"data"
+    assert terry.get("thumbnail", id=number).body == b"small"
 
 
 def test_who_may_upload(home: Family, terry: Person) -> None:

@@ -183,6 +183,21 @@ def test_a_finished_upload_stays_as_it_is(home: Family, terry: Person, photos: P
     assert (photos / "done.mp4").read_bytes() == b"done"
 
 
+def test_thumbnails_that_come_later_are_for_either_number_of_the_file(
+    home: Family, terry: Person
+) -> None:
+    told = {"name": "later", "type": 1, "statusForThumb": 2, "statusForScreen": 2}
+    number = announce(home, terry, 4, **told)["id"]
+    file = send(terry, number, {"origin": b"done"}).data["fileInfo"]["id"]
+    assert file != number
+    assert terry.get("thumbnail", id=file).code == -10009
+    assert send(terry, number, {"thumb": b"small"}).code == 0
+    assert send(terry, file, {"screen": b"large"}).code == 0
+    assert terry.get("thumbnail", id=file).body == b"small"
+    assert terry.get("thumbnail", id=number, level=1).body == b"large"
+    assert send(home.person("anna"), file, {"screen": b"evil"}).code == -10004
+
+
 @pytest.mark.parametrize(
     ("parts", "parameters"),
     [

@@ -87,7 +87,9 @@ class Change:
         return self.library.is_live(kind, number)
 
     def end(self, kind: Kind, number: int, reason: str) -> None:
-        """End an entity for good."""
+        """End an entity for good; one that another request has ended meanwhile ends once."""
+        if not self.is_live(kind, number):
+            return
         self._transaction.append([Draft(number, Ended(self._author, kind, reason))])
 
 

@@ -215,7 +215,11 @@ class Trash:
         return place
 
     def _end(self, entity: int, reason: str, author: str) -> None:
-        self._service.store.change(lambda change: change.end(Kind.TRASHED, entity, reason), author)
+        def job(change: Change) -> None:
+            if change.library.trashed(entity):  # no other request has restored it meanwhile
+                change.end(Kind.TRASHED, entity, reason)
+
+        self._service.store.change(job, author)
 
 
 def _away(target: Target, key: str) -> list[Touched]:
@@ -256,7 +260,8 @@ def _restored(change: Change, entity: int, trashed: Trashed, path: bytes) -> Non
     """Give the new node what was said of the old one; what is in it follows when it is known."""
     _follow(change, trashed.root, path, trashed.node)
     if trashed.notes:
-        change.put(msgspec.structs.replace(trashed, restored=path), entity)
+        is_live = change.is_live(Kind.TRASHED, entity)  # another request may have found it gone
+        change.put(msgspec.structs.replace(trashed, restored=path), entity if is_live else 0)
     else:
         change.end(Kind.TRASHED, entity, "restored")
 

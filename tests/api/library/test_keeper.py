@@ -1,12 +1,15 @@
 """What the library does by itself: what is over ends, what is too old or too much goes."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from eventlog.library import Right
+from api.library.trash import Trash
+from api.library.wire import LibraryError
+from eventlog.library import Ended, Right
 from tests.api.library.family import Family, Person, family
 from tests.api.library.test_accounts import MovingClock
 from tests.api.library.test_uploads import announce, send, uploading
@@ -102,6 +105,36 @@ def test_an_upload_that_does_not_go_on_is_given_up(
     home.look_after()
     assert terry.get("uploadingInfo").data == []
     assert list((home.nas.roots["photos"] / ".nasfeed" / "uploads").iterdir()) == []
+
+
+def test_what_two_requests_take_from_the_trash_ends_once(home: Family, terry: Person) -> None:
+    throw_away(home, terry, "wanted.txt")
+    with home.store.reading() as view:
+        [(number, trashed)] = view.library.trash()
+    trash = Trash(home.face.service)
+    for _ in range(2):  # the second was on its way when the first was done
+        trash.remove(number, trashed)
+    with pytest.raises(LibraryError):
+        trash.restore(number, trashed, "test")
+    assert [type(event) for event in home.nas.events(number)].count(Ended) == 1
+
+
+def test_of_a_catalog_that_two_requests_restore_nothing_is_forgotten(
+    home: Family, terry: Person
+) -> None:
+    file = home.nas.roots["photos"] / "twice" / "a.txt"
+    file.parent.mkdir()
+    file.write_bytes(b"a")
+    assert terry.post("updateFile", id=home.number(file), memo="dear").code == 0
+    assert terry.post("deleteCatalog", ids=str(home.number(file.parent))).code == 0
+    [found] = terry.get("trash").data
+    with ThreadPoolExecutor(4) as several:
+        asked = [several.submit(terry.post, "restoreTrash", ids=str(found["id"])) for _ in range(4)]
+    assert sorted(each.result().code for each in asked) == [-10004, -10004, -10004, 0]
+    home.number(file)
+    home.look_after()
+    again = terry.get("files", pageIndex=0, pids=home.number(file.parent)).data["list"]
+    assert [each["memo"] for each in again] == ["dear"]
 
 
 def test_what_lies_in_the_trash_survives_a_crash_between_log_and_disk(

@@ -9,6 +9,7 @@ Field order is the stored format, as in `eventlog.events`. Times are microsecond
 """
 
 from enum import IntEnum
+from typing import Final
 
 import msgspec
 
@@ -142,6 +143,9 @@ class Note(msgspec.Struct, frozen=True, array_like=True):
     changed_us: int = 0
 
 
+_MINUTE_US: Final = 60_000_000
+
+
 class Facts(msgspec.Struct, frozen=True, array_like=True):
     """What a file says of itself: EXIF of a picture, the container of a video.
 
@@ -174,6 +178,13 @@ class Facts(msgspec.Struct, frozen=True, array_like=True):
     duration_ms: int = 0
     width: int = 0
     height: int = 0
+
+    @property
+    def taken_us(self) -> int | None:
+        """When it was taken, microseconds since 1970 UTC: true when its clock's offset is known."""
+        if self.captured_us is None:
+            return None
+        return self.captured_us - (self.offset_minutes or 0) * _MINUTE_US
 
 
 class Share(msgspec.Struct, frozen=True, array_like=True):

@@ -105,7 +105,7 @@ class MediaFold:
     """Keeps the table of `media.sql`; after the fold of the tree."""
 
     name: str = "media"
-    version: int = 6
+    version: int = 7
     schema: str = resources.files("projections").joinpath("media.sql").read_text()
     tables: tuple[str, ...] = ("media", "media_marks", "media_moves")
 
@@ -192,7 +192,7 @@ def _fold_entities(connection: apsw.Connection, records: Iterable[Record]) -> li
                 notes.append(_note_row(record.node, note))
             case FactsFound(state=found):
                 measures = (found.duration_ms or None, found.width or None, found.height or None)
-                said = (found.node, record.node, found.captured_us, *measures, found.hash)
+                said = (found.node, record.node, found.taken_us, *measures, found.hash)
                 facts.append(said)
             case Ended(kind=Kind.NOTE | Kind.FACTS):
                 touched += _forget(connection, record.event.kind, record.node)

@@ -89,7 +89,7 @@ def _file_info(row: Row, file_name: str, note: Note, facts: Facts) -> Json:
         "catalogId": row.parent,
         "name": _first(note.name, file_name),
         "ext": _first(note.ext, os.path.splitext(file_name)[1][1:]),  # noqa: PTH122 - no path
-        "createTime": seconds(_first(note.created_us, facts.captured_us, row.mtime_us)),
+        "createTime": seconds(_first(note.created_us, facts.taken_us, row.mtime_us)),
         "uploadTime": seconds(note.uploaded_us),
         "importTime": seconds(note.imported_us),
         "lastModifyTime": seconds(_first(note.modified_us, row.mtime_us)),
@@ -112,7 +112,7 @@ def media_info(reading: Reading, row: Row) -> Json:
     info = file_info(reading, row)
     return {
         **{name: info[name] for name in _MEASURES},
-        "captureTime": seconds(facts.captured_us),
+        "captureTime": seconds(facts.taken_us),
         "captureOffset": facts.offset_minutes,
         "longitude": _first(note.longitude, facts.longitude),
         "latitude": _first(note.latitude, facts.latitude),

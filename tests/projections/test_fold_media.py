@@ -98,12 +98,14 @@ def one(connection: apsw.Connection, what: str) -> object:
 
 
 def test_what_people_say_wins_over_the_file_and_that_over_the_disk() -> None:
-    facts: LibraryEvent = FactsFound("", Facts(FILE, b"", captured_us=5, width=30, height=40))
+    facts = FactsFound("", Facts(FILE, b"", captured_us=5, width=30, height=40))
     note: LibraryEvent = NoteChanged("", Note(FILE, created_us=9, type=16))
     assert one(folded(BASE), "created") == 0
     assert one(folded(BASE), "type") == FileType.IMAGE
     found = folded(after((0, facts)))
     assert (one(found, "created"), one(found, "pixels")) == (5, (30 << 32) + 40)
+    east = msgspec.structs.replace(facts.state, captured_us=7_200_000_005, offset_minutes=120)
+    assert one(folded(after((0, FactsFound("", east)))), "created") == 5
     found = folded(after((0, facts), (0, note)))
     assert (one(found, "created"), one(found, "type")) == (9, 16)
     found = folded(after((0, facts), (0, note), (5, Ended("", Kind.NOTE, ""))))

@@ -147,6 +147,8 @@ def test_what_a_picture_says_of_itself_is_told(home: Family, terry: Person, phot
     exif.get_ifd(0x8825).update({1: "S", 2: (52.0, 30.0, 0.0), 3: "E", 4: (13.0, 24.0, 36.0)})
     number = put(home, photos / "told.jpg", picture(exif=exif))
     facts_of(home, number)
+    [file] = [f for f in terry.get("files", pageIndex=0).data["list"] if f["id"] == number]
+    assert file["createTime"] == 1492571204 - 2 * 3600
     assert terry.get("mediaInfo", id=number).data == {
         "id": number,
         "type": 1,
@@ -156,7 +158,7 @@ def test_what_a_picture_says_of_itself_is_told(home: Family, terry: Person, phot
         "size": (photos / "told.jpg").stat().st_size,
         "make": "Maker",
         "model": "Model",
-        "captureTime": 1492571204,
+        "captureTime": 1492571204 - 2 * 3600,
         "captureOffset": 120,
         "longitude": 13.41,
         "latitude": -52.5,

@@ -158,6 +158,18 @@ def test_what_a_picture_says_of_itself(pool: Pool, tmp_path: Path) -> None:
     assert (facts.latitude, facts.longitude, facts.altitude) == (-52.5, 13.41, 34.5)
 
 
+@pytest.mark.parametrize(("text", "minutes"), [("-12:00", -720), ("+14:00", 840), ("+99:99", None)])
+def test_no_clock_is_off_by_more_than_zones_are(
+    pool: Pool, tmp_path: Path, text: str, minutes: int | None
+) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769).update({0x9003: "2017:04:19 03:06:44", 0x9011: text})
+    picture(30, 20).save(tmp_path / "a.jpg", exif=exif)
+    facts = do(pool, tmp_path / "a.jpg").facts
+    assert facts is not None
+    assert facts.offset_minutes == minutes
+
+
 def test_what_a_video_says_of_itself(pool: Pool, tmp_path: Path) -> None:
     video(tmp_path / "a.mp4", creation_time="2017-04-19T03:06:44Z")
     facts = do(pool, tmp_path / "a.mp4").facts

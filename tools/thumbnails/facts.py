@@ -134,11 +134,17 @@ def _us(moment: dt.datetime) -> int:
     return (moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(microseconds=1)
 
 
+_ZONE_MAX: Final = 14 * 60
+"""Minutes; no zone of today is farther from UTC."""
+
+
 def _zone_minutes(text: str) -> int | None:
     found = re.fullmatch(r"([+-])(\d\d):(\d\d)", text)
     if found is None:
         return None
     minutes = int(found[2]) * 60 + int(found[3])
+    if minutes > _ZONE_MAX:
+        return None
     return -minutes if found[1] == "-" else minutes
 
 

@@ -5,6 +5,7 @@ see hard links; a number is kept as long as the kernel refers to it.
 """
 
 import errno
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -83,6 +84,7 @@ class Nodes:
         self._by_number = {ROOT: root}
         self._by_key: dict[Key, Node] = {}
         self._by_name: dict[tuple[int, bytes], Node] = {}
+        self._inside: Counter[int] = Counter()
         self._given: dict[Key, _Given] = {}
         self._device: int | None = None
         self._last = _OTHERS
@@ -156,6 +158,7 @@ class Nodes:
         if before is not node:
             if before is not None:
                 before.names.pop(where, None)
+            self._inside[where[0]] += before is None
             self._by_name[where] = node
         node.names.pop(where, None)
         node.names[where] = None
@@ -182,15 +185,20 @@ class Nodes:
         node = self._by_name.pop(where, None)
         if node is not None:
             node.names.pop(where, None)
+            self._leave(directory)
+
+    def _leave(self, directory: int) -> None:
+        self._inside[directory] -= 1
+        if not self._inside[directory]:
+            del self._inside[directory]
 
     def move(self, old: tuple[int, bytes], new: tuple[int, bytes]) -> None:
         """Note that what is at a name has another one now."""
         self.remove(*new)
         node = self._by_name.get(old)
         if node is not None:
+            self._name(node, new)
             self.remove(*old)
-            self._by_name[new] = node
-            node.names[new] = None
 
     def forget(self, number: int, count: int) -> None:
         """Note that the kernel refers to a node less often."""
@@ -202,11 +210,35 @@ class Nodes:
             self.drop(node)
 
     def drop(self, node: Node) -> None:
-        """Forget a node unless somebody needs it."""
-        if node.lookups > 0 or node.opened > 0 or node.pending or node.told is not None:
-            return
+        """Forget a node unless somebody needs it, then the directories that only it was needed for.
+
+        The kernel may forget a directory while something in it is on its way to the server, which
+        needs its path.
+        """
+        waiting = [node]
+        while waiting:
+            one = waiting.pop()
+            if not self._is_needed(one):
+                self._drop(one)
+                above = {parent for parent, _ in one.names} & self._by_number.keys()
+                waiting += map(self._by_number.__getitem__, above)
+
+    def _is_needed(self, node: Node) -> bool:
+        if node.number == ROOT or node.number not in self._by_number:
+            return True
+        known_below = bool(self._inside[node.number])
+        return (
+            known_below
+            or node.lookups > 0
+            or node.opened > 0
+            or node.pending > 0
+            or bool(node.told)
+        )
+
+    def _drop(self, node: Node) -> None:
         for where in node.names:
             self._by_name.pop(where, None)
+            self._leave(where[0])
         self._by_number.pop(node.number, None)
         self._dropped(node.number)
         if node.key is not None and self._by_key.get(node.key) is node:

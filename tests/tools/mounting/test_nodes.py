@@ -73,6 +73,23 @@ def test_an_open_file_is_kept_although_it_is_forgotten() -> None:
         nodes.path(number)
 
 
+def test_a_directory_is_kept_as_long_as_something_in_it_is_needed() -> None:
+    nodes = Nodes()
+    top = placed(nodes, b"top", 10)
+    below = placed(nodes, b"below", 11, top)
+    new = nodes.place_new(below, b"new")
+    new.pending = 1
+    nodes.forget(below, 1)
+    nodes.forget(top, 1)
+    assert nodes.path(new.number) == b"/top/below/new"
+    nodes.move((below, b"new"), (below, b"newer"))
+    assert nodes.path(new.number) == b"/top/below/newer"
+    new.pending = 0
+    nodes.drop(new)
+    assert nodes.numbers() == [ROOT]
+    assert nodes.names() == []
+
+
 def test_who_wants_to_hears_of_what_is_forgotten() -> None:
     told: list[int] = []
     nodes = Nodes(told.append)

@@ -86,7 +86,7 @@ def choose(before: Sample, after: Sample, allowed: set[int], current: int | None
 
 
 class Huddle:
-    """Keeps threads together. Used by the event loop's thread only.
+    """Keeps threads together. Requests are noted by the event loop's thread only.
 
     Args:
         joins: which threads do.
@@ -101,6 +101,7 @@ class Huddle:
         self._clock = clock
         self._allowed = os.sched_getaffinity(0)
         self._is_possible = len(self._allowed) > 1
+        self._lock = threading.Lock()
         self._requests = 0
         self._last = 0.0
         self._sample: Sample | None = None
@@ -111,13 +112,8 @@ class Huddle:
     def request(self) -> Iterator[None]:
         """Note a small request for as long as it lasts; several at a time keep threads together."""
         self._requests += 1
-        if self._requests > 1 and self._is_possible:
-            try:
-                self._gather()
-            except OSError as error:  # a sandbox may forbid it, or the machine have changed
-                _log.warning("threads cannot share a processor, uploads are slower: %s", error)
-                self._is_possible = False
-                self.close()
+        if self._requests > 1:
+            self._try()
         try:
             yield
         finally:
@@ -125,7 +121,23 @@ class Huddle:
             self._last = self._clock.monotonic()
 
     def close(self) -> None:
-        """Let the threads go where they like."""
+        """Let the threads go where they like, for good; any thread may call it."""
+        with self._lock:
+            self._is_possible = False
+            self._let_go()
+
+    def _try(self) -> None:
+        with self._lock:
+            if not self._is_possible:
+                return
+            try:
+                self._gather()
+            except OSError as error:  # a sandbox may forbid it, or the machine have changed
+                _log.warning("threads cannot share a processor, uploads are slower: %s", error)
+                self._is_possible = False
+                self._let_go()
+
+    def _let_go(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -147,11 +159,12 @@ class Huddle:
             self._timer = asyncio.get_running_loop().call_later(REST_SECONDS, self._rest)
 
     def _rest(self) -> None:
-        self._timer = None
-        if self._clock.monotonic() - self._last >= REST_SECONDS and not self._requests:
-            self.close()
-        else:
-            self._timer = asyncio.get_running_loop().call_later(REST_SECONDS, self._rest)
+        with self._lock:
+            self._timer = None
+            if self._clock.monotonic() - self._last >= REST_SECONDS and not self._requests:
+                self._let_go()
+            else:
+                self._timer = asyncio.get_running_loop().call_later(REST_SECONDS, self._rest)
 
     def _take_sample(self, now: float) -> Sample:
         times = os.times()

@@ -109,6 +109,10 @@ def test_closing_lets_them_go(threads: dict[str, int]) -> None:
         await at_once(huddle, 2, lambda: huddle.processor is not None)
         huddle.close()
         assert os.sched_getaffinity(threads["hand"]) == ALL
+        clock = SystemClock()
+        end = clock.monotonic() + 1
+        await at_once(huddle, 2, lambda: clock.monotonic() > end)  # those that were under way
+        assert os.sched_getaffinity(threads["hand"]) == ALL
 
     asyncio.run(run())
 

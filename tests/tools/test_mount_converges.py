@@ -30,7 +30,7 @@ OPERATIONS = 40
 
 @pytest.fixture(scope="module")
 def mount(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mounted]:
-    with mounted(tmp_path_factory.mktemp("mount")) as mount:
+    with mounted(tmp_path_factory.mktemp("mount"), contested=True) as mount:
         yield mount
 
 

@@ -10,7 +10,7 @@ import gc
 import importlib
 import logging
 import signal
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from importlib import metadata
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from api.connections import Connections
 from api.limits import Delivery, Limits
 from api.operations import Operations
 from api.server import Address, serve
+from api.switch import Face
 from eventlog.clock import SystemClock
 from tools import control, webhooks
 from tools.commands import commands
@@ -33,7 +34,6 @@ from tools.progress import Progress
 from tools.shown import Shown
 
 if TYPE_CHECKING:
-    from api.library.face import LibraryFace
     from tools.beside import Beside
 
 POLL_SECONDS = 0.2
@@ -65,7 +65,7 @@ async def _serve(config: Config, system: System, progress: Progress, places: Pla
     feed = webhooks.Feed(system.log, lambda: system.readiness().ready, SystemClock())
     receivers = [webhooks.Receiver(webhook, feed) for webhook in config.webhooks]
     beside = _beside(config, system)
-    library = beside.library if beside else None
+    faces, library = (beside.faces, beside.library) if beside else ((), None)
     disk_connections = Connections(_limits(config))
     app = create_app(
         Dependencies(
@@ -87,7 +87,7 @@ async def _serve(config: Config, system: System, progress: Progress, places: Pla
                     ),
                 ],
             ),
-            faces=beside.faces if beside else (),
+            faces=faces,
             sync=system.sync,
             complete=gc.freeze,  # what was imported since `tools.process` did so
         ),
@@ -95,7 +95,7 @@ async def _serve(config: Config, system: System, progress: Progress, places: Pla
         Delivery(streams_max=config.limits.streams),
     )
     async with (
-        _ending(library),
+        _ending(faces),
         control.serving(config.database, commands(system, library.service if library else None)),
         _watched(system, progress, stop),
         webhooks.calling(receivers, system.log),
@@ -130,13 +130,13 @@ def _announce_spockfs(addresses: list[Address]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _ending(library: "LibraryFace | None") -> AsyncIterator[None]:
-    """End the library before the log does."""
+async def _ending(faces: Sequence[Face]) -> AsyncIterator[None]:
+    """End what is served beside the feed before the log does."""
     try:
         yield
     finally:
-        if library is not None:
-            await asyncio.to_thread(library.close)
+        for face in faces:
+            await asyncio.to_thread(face.close)
 
 
 def _announce(addresses: list[Address]) -> None:

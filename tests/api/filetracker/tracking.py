@@ -140,5 +140,8 @@ def tracked(base: Path, limits: Limits | None = None, **section: Any) -> Iterato
         dependencies = Dependencies(
             log, lambda: READY, lambda: status_of(log), "1.2.3", faces=(store,)
         )
-        with serving(create_app(dependencies), limits) as server:
-            yield Tracked(nas, server)
+        try:
+            with serving(create_app(dependencies), limits) as server:
+                yield Tracked(nas, server)
+        finally:
+            store.close()

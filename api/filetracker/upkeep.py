@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from api.beneath.root import Beneath
+from api.beneath.staging import STAGING
 from api.filetracker.digests import digest_of
 from api.filetracker.keep import BLOBS, PATH_FILE, PATHS, Keeper, Kept, blob_of, parse_kept
 from api.filetracker.packed import PACKED
@@ -115,14 +116,15 @@ def check(beneath: Beneath) -> Iterator[str]:
 def usage(beneath: Beneath) -> int:
     """Return the bytes of all files of the root and of what is kept of them.
 
-    Compressed contents do not count, as they have a limit of their own.
+    Compressed contents do not count, as they have a limit of their own; nor does what is just
+    being uploaded, which counts when it gets its place.
     """
     total, waiting = 0, [b""]
     while waiting:
         path = waiting.pop()
         for name, found, is_directory in _entries(beneath, path):
             below = path + b"/" + name if path else name
-            if is_directory and below != PACKED:
+            if is_directory and below not in (PACKED, STAGING):
                 waiting.append(below)
             elif not is_directory:
                 total += found.st_size

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from api.beneath.root import Beneath
+from api.filetracker import upkeep
 from tests.api.filetracker.tracking import NOON, Tracked, tracked
 from tests.watcher.nas import write
 
@@ -136,6 +138,14 @@ def test_a_quota_counts_old_versions_too(tmp_path: Path) -> None:
         refused = store.put("a", b"y" * 100, NOON + 2)
         assert (refused.status, "10000 bytes" in refused.reason) == (507, True)
         assert store.get("b").status == 404
+
+
+def test_what_is_just_being_uploaded_does_not_count_twice(store: Tracked) -> None:
+    store.put("a", bytes(1_000))
+    (store.path / ".nasfeed" / "staging" / "begun").write_bytes(bytes(6_000))
+    beneath = Beneath(lambda: os.open(store.path, os.O_PATH | os.O_DIRECTORY))
+    assert upkeep.usage(beneath) == 1_000
+    (store.path / ".nasfeed" / "staging" / "begun").unlink()
 
 
 def test_versions_are_not_in_the_feed_nor_in_lists(store: Tracked) -> None:

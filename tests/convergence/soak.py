@@ -17,7 +17,9 @@ JOBS = 4
 """Worlds at a time: most of their time they wait."""
 
 
-def run(first: int, last: int, base: Path, jobs: int = JOBS) -> Iterator[BaseException | None]:
+def run(
+    first: int, last: int, base: Path, jobs: int = JOBS, *, library: bool = True
+) -> Iterator[BaseException | None]:
     """Run the histories of some seeds, in worlds of a few each.
 
     Args:
@@ -25,13 +27,20 @@ def run(first: int, last: int, base: Path, jobs: int = JOBS) -> Iterator[BaseExc
         last: the seed after the last one.
         base: directory for the worlds.
         jobs: worlds at a time.
+        library: whether each has a user of the media library as well.
 
     Yields:
         For each world that ended, what went wrong.
     """
     with ThreadPoolExecutor(jobs) as pool:
         futures: list[Future[None]] = [
-            pool.submit(run_world, base / f"world-{start}", start, min(start + HISTORIES, last))
+            pool.submit(
+                run_world,
+                base / f"world-{start}",
+                start,
+                min(start + HISTORIES, last),
+                library=library,
+            )
             for start in range(first, last, HISTORIES)
         ]
         for future in as_completed(futures):

@@ -54,9 +54,10 @@ class World:
     Args:
         base: an empty directory of its own.
         seed: of everything that is left to chance.
+        library: whether there is a user of the media library as well.
     """
 
-    def __init__(self, base: Path, seed: int) -> None:
+    def __init__(self, base: Path, seed: int, *, library: bool) -> None:
         self.roots = {"one": base / "r1", "two": base / "r2"}
         self._outside = base / "outside"
         for directory in (*self.roots.values(), self._outside):
@@ -66,10 +67,10 @@ class World:
         watches = "".join(f"  {name}: {path}\n" for name, path in self.roots.items())
         (base / "server.yaml").write_text(
             f"port: 0\ndatabase_url: {self._database}\nwatches:\n{watches}"
-            "library:\n  enabled: true\n"
+            f"library:\n  enabled: {str(library).lower()}\n"
         )
         self.server = Server("--config", str(base / "server.yaml"), "--backend", "inotify")
-        self._household = Household(self.roots, self._database, seed)
+        self._household = Household(self.roots, self._database, seed) if library else None
         self._tops = {name: os.fsencode(path) for name, path in self.roots.items()}
         self._random = random.Random(seed)  # noqa: S311 - what happens must be repeatable
         self._follower = Client(seed)
@@ -163,18 +164,26 @@ class World:
     def _run(self, history: History) -> None:
         history.run(self._random.randint(1, OPERATIONS_MAX))
 
+    def _meet(self) -> None:
+        if self._household:
+            self._household.meet(self.server.url)
+
     def _start(self) -> None:
         self.server.start()
-        self._household.meet(self.server.url)
+        self._meet()
 
     def _while_up(self, history: History) -> None:
         for _ in range(self._random.randint(1, 5)):
             history.run(self._random.randint(0, OPERATIONS_MAX // 3))
-            self._household.act(self._random.randint(0, 6))
+            if self._household:
+                self._household.act(self._random.randint(0, 6))
 
     def _through_a_cut_request(self, history: History) -> None:
         """Kill it while it does what a user of the library asks for."""
         history.run(self._random.randint(0, 5))
+        if self._household is None:
+            self._while_down(history)
+            return
         self._household.act_through_a_kill(self.server.kill)
         self._start()
         self._household.recover()
@@ -198,7 +207,7 @@ class World:
         while starter.is_alive():
             history.run(5)
             starter.join(0.02)
-        self._household.meet(self.server.url)
+        self._meet()
         self._run(history)
 
     def _through_an_overflow(self, history: History) -> None:
@@ -296,9 +305,8 @@ class World:
             "a client of old": lambda: self._seen_by(returning),
             "the visitor": lambda: self._seen_by(self._visitor),
         }
-        household = self._household.differences(truth)
-        if household:
-            return household
+        if self._household and (found := self._household.differences(truth)):
+            return found
         followers = {"the follower": self._follower, **self._told}
         for who, follower in followers.items():
             views[who] = functools.partial(self._known_to, follower)
@@ -357,18 +365,19 @@ def storm(directory: Path) -> None:
         file.unlink()
 
 
-def run_world(base: Path, first: int, last: int) -> None:
+def run_world(base: Path, first: int, last: int, *, library: bool = True) -> None:
     """Let histories happen one after the other in a world of their own.
 
     Args:
         base: where; removed afterwards unless something diverged.
         first: seed of the first history and of the world.
         last: seed after the last history.
+        library: whether there is a user of the media library as well.
 
     Raises:
         DivergedError, FeedError: with the seed.
     """
-    world = World(base, first)
+    world = World(base, first, library=library)
     seed = first
     try:
         with world.living():

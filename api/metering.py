@@ -124,6 +124,27 @@ class Tallies(Collector):
         yield durations
 
 
+class Noting:
+    """ASGI's `send` for one request, which notes how that is answered.
+
+    Args:
+        send: passes messages on.
+
+    Attributes:
+        status: of the answer; 0 until one begins.
+    """
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status = _UNANSWERED
+
+    async def __call__(self, message: Message) -> None:
+        """Send a message."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        await self._send(message)
+
+
 class Meter:
     """An ASGI application around all others.
 
@@ -195,18 +216,11 @@ class Meter:
     async def _measured(
         self, began: float | None, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        status = _UNANSWERED
-
-        async def noting(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
+        noting = Noting(send)
         try:
             await self._app(scope, receive, noting)
         finally:
-            self._note(scope["raw_path"], status, began)
+            self._note(scope["raw_path"], noting.status, began)
 
     def _note(self, path: bytes, status: int, began: float | None) -> None:
         taken_seconds = None if began is None else self._seconds() - began

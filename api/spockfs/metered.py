@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Final
 
 from api.answers import Answer
-from api.asgi import Headers, Message, Receive, Scope, Send
-from api.metering import OTHER, Tallies
+from api.asgi import Headers, Receive, Scope, Send
+from api.metering import OTHER, Noting, Tallies
 from api.spockfs.face import ALLOWED, SpockFS
 
 _METHODS: Final = frozenset(ALLOWED.split(", "))
@@ -14,8 +14,6 @@ _METHODS: Final = frozenset(ALLOWED.split(", "))
 
 _UNMEASURED: Final = "WATCH"
 """It waits, which says nothing of the server."""
-
-_UNANSWERED: Final = 0
 
 
 class Metered:
@@ -41,18 +39,11 @@ class Metered:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status = self._seconds(), _UNANSWERED
-
-        async def noting(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
+        began, noting = self._seconds(), Noting(send)
         try:
             await self._app(scope, receive, noting)
         finally:
-            self._note(scope["method"], status, began)
+            self._note(scope["method"], noting.status, began)
 
     def quick(self, path: bytes, query: bytes, headers: Headers) -> Answer | None:
         """Answer a plain GET at once, or return None; see `quick_method`."""

@@ -8,19 +8,16 @@ import contextlib
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from tools.bench import library_log, nginx
 from tools.bench.bench import Bench
-from tools.bench.feeds import PROJECT
 from tools.bench.library_client import Client, serving
+from tools.bench.loads import run_load
 from tools.bench.process import Child
 from tools.bench.row import Figures, Goal, Row
-from tools.errors import OperatorError
 
 MB: Final = 1_000_000
 MIB: Final = 2**20
@@ -138,14 +135,6 @@ def _load(bench: Bench, place: Place, measure: Measure) -> tuple[float, int]:
     """Return bytes a second, and bytes."""
     words = [str(place.port), place.target, place.cookie, str(LENGTH), str(measure.size)]
     words += [str(measure.clients), str(bench.load_seconds)]
-    done = subprocess.run(  # noqa: S603 - the command line is this package's
-        [sys.executable, "-m", "tools.bench.range_load", *words],
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=PROJECT,
-    )
-    if done.returncode:
-        raise OperatorError(f"reading ranges: {done.stderr.strip().splitlines()[-1]}")
-    rate, count = json.loads(done.stdout)
+    printed = run_load("range_load", words, "reading ranges")
+    rate, count = json.loads(printed)
     return float(rate), int(count)

@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 from tools.bench import nginx, spock_latency, spock_load
 from tools.bench.bench import Bench, ended
 from tools.bench.feeds import NASFEED, Feed
+from tools.bench.loads import run_load
 from tools.bench.process import CLOCK, Child
 from tools.bench.row import Figures, Goal, Row
 from tools.bench.wire import free_port
@@ -153,16 +154,8 @@ def _figures(name: str, port: int | None, measure: Measure, bench: Bench) -> Fig
 
 def _rate(port: int, measure: Measure, load_seconds: float) -> float:
     words = [str(port), measure.operation, str(measure.size), str(load_seconds)]
-    done = subprocess.run(  # noqa: S603 - the command line is this package's
-        [sys.executable, "-m", "tools.bench.spock_load", *words],
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=PROJECT,
-    )
-    if done.returncode:
-        raise OperatorError(f"{measure.work}: {done.stderr.strip().splitlines()[-1]}")
-    return float(done.stdout)
+    printed = run_load("spock_load", words, measure.work)
+    return float(printed)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -18,10 +17,10 @@ from typing import Final, NamedTuple
 
 from tools.bench import store_load
 from tools.bench.bench import Bench, alternate
+from tools.bench.loads import run_load
 from tools.bench.process import Child
 from tools.bench.row import Figures, Goal, Row
 from tools.bench.wire import free_port
-from tools.errors import OperatorError
 
 PROJECT = Path(__file__).parents[2]
 
@@ -101,17 +100,9 @@ def _rate(bench: Bench, start: Start, measure: Measure) -> float:
     try:
         server.wait_until(lambda: store_load.is_up(port))
         words = [str(port), measure.operation, str(measure.size), str(bench.load_seconds)]
-        done = subprocess.run(  # noqa: S603 - the command line is this package's
-            [sys.executable, "-m", "tools.bench.store_load", *words],
-            check=False,
-            capture_output=True,
-            text=True,
-            cwd=PROJECT,
-        )
-        if done.returncode:
-            raise OperatorError(f"{measure.work}: {done.stderr.strip().splitlines()[-1]}")
+        printed = run_load("store_load", words, measure.work)
         server.stop()
-        return float(done.stdout)
+        return float(printed)
     finally:
         server.kill()
         with contextlib.suppress(OSError):

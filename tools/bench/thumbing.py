@@ -6,8 +6,6 @@ workers do that as well, and besides they are other processes, which open no fil
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -16,9 +14,8 @@ from typing import Final, NamedTuple
 from api.library.thumbs import BOXES
 from tools.bench import thumb_load
 from tools.bench.bench import Bench, alternate
-from tools.bench.feeds import PROJECT
+from tools.bench.loads import run_load
 from tools.bench.row import Figures, Goal, Row
-from tools.errors import OperatorError
 
 SLOWER: Final = 1.2
 """How many times Pillow's processor time ours may be."""
@@ -77,14 +74,6 @@ def _measure(
 ) -> None:
     boxes = ",".join(map(str, measure.boxes))
     words = [name, str(state), boxes, str(int(measure.facts)), str(bench.load_seconds)]
-    done = subprocess.run(  # noqa: S603 - the command line is this package's
-        [sys.executable, "-m", "tools.bench.thumb_load", *words],
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=PROJECT,
-    )
-    if done.returncode:
-        raise OperatorError(f"{measure.work}: {done.stderr.strip().splitlines()[-1]}")
-    count, seconds = json.loads(done.stdout)
+    printed = run_load("thumb_load", words, measure.work)
+    count, seconds = json.loads(printed)
     values[name].append(count / seconds)

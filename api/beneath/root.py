@@ -4,12 +4,13 @@ import contextlib
 import errno
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from api.beneath.owned import give, inherited
 from api.beneath.paths import BadPathError, join, split
 from api.beneath.resolve import Resolver
+from api.beneath.syncing import SYNCER
 
 OpenRoot = Callable[[], int]
 """Opens the directory itself, and makes sure that it is the right one; the caller closes it."""
@@ -205,6 +206,21 @@ class Beneath:
         """
         with self.directory(path) as fd:
             os.fsync(fd)
+
+    def sync_all(self, paths: Iterable[bytes]) -> None:
+        """Do the same for several directories at once; those that are gone are left out.
+
+        Raises:
+            OSError: the names in one of them may not be on the disk.
+        """
+        with self.pinned(), contextlib.ExitStack() as opened:
+            fds: list[int] = []
+            for path in paths:
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                    fds.append(opened.enter_context(self.directory(path)))
+            for error in SYNCER.sync(fds):
+                if error is not None:
+                    raise error
 
 
 _STAYS = frozenset(

@@ -101,11 +101,26 @@ class NewFile:
         Raises:
             OSError: it may not be on the disk.
         """
+        self.end(mtime_ns)
+        os.fsync(self.fd)
+        self.synced()
+
+    def end(self, mtime_ns: int) -> None:
+        """Do what `finish` does, but for the sync: that is the caller's, who then says `synced`.
+
+        Args:
+            mtime_ns: nanoseconds since 1970 UTC.
+
+        Raises:
+            OSError: it cannot be.
+        """
         give(self.fd, self._owned)
         os.utime(self.fd, ns=(mtime_ns, mtime_ns))
-        os.fsync(self.fd)
-        self._is_finished = True
         self._end_writing()
+
+    def synced(self) -> None:
+        """Note that all of it is on the disk since it was ended."""
+        self._is_finished = True
 
     def place(self, directory: int, name: bytes) -> None:
         """Rename it to where it belongs, in place of what is there; all of it is on the disk then.

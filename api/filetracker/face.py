@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final, NamedTuple
@@ -25,8 +25,9 @@ from api.filetracker.access import Gate
 from api.filetracker.housekeeper import Housekeeper
 from api.filetracker.intake import Claims, Intake
 from api.filetracker.request import Request, concerns, read
-from api.filetracker.store import Change, Store, shown, translated
+from api.filetracker.store import Change, Staged, Store, shown, translated
 from api.filetracker.stored import Stored
+from api.filetracker.together import AloneError, Together, Upload
 from api.huddle import Huddle
 from api.threads import Threads
 from api.zerocopy import has_zero_copy
@@ -97,6 +98,7 @@ class Filetracker:
         self._files = settings.prefix + b"/files/"
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="filetracker")
         self._threads = Threads(self._executor)
+        self._together = Together(store, self._executor, settings.size_max)
         self._huddle = huddle
         self._housekeeper = Housekeeper(store, clock, settings.keep_days)
         self._housekeeper.start()
@@ -200,14 +202,12 @@ class Filetracker:
     async def _put(self, change: Change, receive: Receive, send: Send) -> None:
         claims = Claims.read(change.fields, self._settings.size_max)
         pieces = bodies(receive)
-        begin = partial(self._store.begin, change, claims.size or claims.length or 0)
         if claims.length is not None and claims.length <= PIECE_BYTES:
             data = b"".join([piece async for piece in pieces])
             with self._huddle.request():
-                version = await self._threads.run(
-                    lambda: self._put_small(begin, change, claims, data)
-                )
+                version = await self._put_small(Upload(change, claims, data))
         else:
+            begin = partial(self._store.begin, change, claims.size or claims.length or 0)
             new = await self._threads.run(begin)
             try:
                 intake = Intake(new.fd, claims, self._settings.size_max)
@@ -219,18 +219,23 @@ class Filetracker:
         fields = [(b"last-modified", format_version(version).encode()), (b"content-type", _TEXT)]
         await _send_whole(200, fields, b"", send)
 
-    def _put_small(
-        self, begin: Callable[[], NewFile], change: Change, claims: Claims, data: bytes
-    ) -> int:
+    async def _put_small(self, upload: Upload) -> int:
+        try:
+            return await self._together.put(upload)
+        except AloneError:
+            return await self._threads.run(lambda: self._put_alone(upload))
+
+    def _put_alone(self, upload: Upload) -> int:
         """Do all of it in one go, as most files are small."""
-        with self._store.beneath.pinned(), begin() as new:
+        change, claims, body = upload
+        size = claims.size or len(body)
+        with self._store.beneath.pinned(), self._store.begin(change, size) as new:
             intake = Intake(new.fd, claims, self._settings.size_max)
-            _feed(intake, data, change.path)
+            _feed(intake, body, change.path)
             return self._place(intake, change, new)
 
     def _place(self, intake: Intake, change: Change, new: NewFile) -> int:
-        digest = intake.finish()
-        return self._store.put(change, new, digest)
+        return self._store.put(Staged(change, new, intake.finish()))
 
     async def _delete(self, change: Change, send: Send) -> None:
         await self._threads.run(lambda: self._store.delete(change))

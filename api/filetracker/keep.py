@@ -111,6 +111,16 @@ class Keeper:
         finally:
             os.close(fd)
 
+    def is_ready(self, path: bytes) -> bool:
+        """Say whether `prepare` has little to do about the file at a path, or there is none."""
+        try:
+            found = self._beneath.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        if not stat.S_ISREG(found.st_mode):
+            return True
+        return self._digests.get(found) is not None and not self._must_copy(found)
+
     def keep(self, path: bytes, found: os.stat_result, version: int, now_us: int) -> bool:
         """Keep the file at a path, which is about to lose its place.
 

@@ -9,7 +9,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from api.beneath.cached import read_cached
@@ -73,6 +73,28 @@ class Change(NamedTuple):
     version: int
     author: str
     fields: Fields
+
+
+class Staged(NamedTuple):
+    """A new file that is written, and has no place yet.
+
+    Attributes:
+        change: what is to be done with it.
+        new: the file.
+        digest: of it, SHA-256, hexadecimal.
+    """
+
+    change: Change
+    new: NewFile
+    digest: str
+
+    def mark(self) -> None:
+        """Have it carry its digest.
+
+        Raises:
+            OSError: the disk is in trouble.
+        """
+        mark(self.new.fd, self.digest, self.change.version * SECOND_NS)
 
 
 class Store:
@@ -231,13 +253,11 @@ class Store:
                 _check_space(new, size)
             return new
 
-    def put(self, change: Change, new: NewFile, digest: str) -> int:
+    def put(self, staged: Staged) -> int:
         """Put a new file in its place, unless a newer version is there.
 
         Args:
-            change: what is to be done.
-            new: all of it is written.
-            digest: of it, SHA-256, hexadecimal.
+            staged: all of it is written.
 
         Returns:
             The version that is there now.
@@ -245,30 +265,67 @@ class Store:
         Raises:
             Refusal: something else is in its way, or its conditions do not hold.
         """
-        now = change.version
+        change = staged.change
+        with translated(change.path):
+            staged.mark()
+            staged.new.finish(change.version * SECOND_NS)
+            for _ in range(TRIES):
+                self.keeper.prepare(change.path)
+                (found,) = self.place((staged,))
+                if isinstance(found, int):
+                    return found
+                if not isinstance(found, ChangedError):
+                    raise found
+        raise _busy()
+
+    def place(self, staged: Sequence[Staged]) -> list[int | Exception]:
+        """Put new files in their places together, each unless a newer version is there.
+
+        Args:
+            staged: files of one author for different paths, none of them above another; all of
+                each is on the disk, and what is at its path was prepared for `keeper.keep`.
+
+        Returns:
+            For each the version that is there now, or what was raised.
+
+        Raises:
+            OSError: some of their names may not be on the disk.
+            RootUnavailableError: nothing was done, or nothing was recorded.
+        """
+        found: list[int | Exception] = []
 
         def act() -> list[Touched]:
-            nonlocal now
-            before = self._before(change)
-            if before is not None and version_of(before) > change.version:
-                now = version_of(before)
-                return []
-            size = os.fstat(new.fd).st_size
-            self.usage.check(size)
-            # Where a file is, its directories are as well.
-            made = [] if before else self.beneath.make_directories(_above(change.path))
-            gone = self._keep(change, before)
-            with self.beneath.entry(change.path) as entry:
-                new.place(entry.directory, entry.name)
-            self.digests.remember(os.fstat(new.fd), digest)
-            self.usage.add(size - gone)
-            return [*((path, "changed") for path in made), (change.path, "written")]
+            touched: list[Touched] = []
+            for each in staged:
+                try:
+                    version, made = self._place(each)
+                except Exception as error:  # noqa: BLE001 - handed to whoever asked
+                    found.append(error)  # it may have got half way, so it is looked at
+                    touched.append((each.change.path, "changed"))
+                else:
+                    found.append(version)
+                    touched += made
+            return touched
 
-        with translated(change.path):
-            mark(new.fd, digest, change.version * SECOND_NS)
-            new.finish(change.version * SECOND_NS)
-            self._perform(act, change)
-            return now
+        self._perform(act, tuple(each.change.path for each in staged), staged[0].change.author)
+        return found
+
+    def _place(self, staged: Staged) -> tuple[int, list[Touched]]:
+        """Put a new file in its place; returns the version that is there, and what was touched."""
+        change, new, digest = staged
+        before = self._before(change)
+        if before is not None and version_of(before) > change.version:
+            return version_of(before), []
+        size = os.fstat(new.fd).st_size
+        self.usage.check(size)
+        # Where a file is, its directories are as well.
+        above = [] if before else self.beneath.make_directories(_above(change.path), durable=False)
+        gone = self._keep(change, before)
+        with self.beneath.entry(change.path) as entry:
+            new.place(entry.directory, entry.name)
+        self.digests.remember(os.fstat(new.fd), digest)
+        self.usage.add(size - gone)
+        return change.version, [*((path, "changed") for path in above), (change.path, "written")]
 
     def delete(self, change: Change) -> None:
         """Remove a file, unless a newer version is there; directories that it leaves empty, too.
@@ -293,7 +350,13 @@ class Store:
         with translated(change.path):
             if not change.path or self.is_hidden(change.path):
                 raise missing(change.path)
-            self._perform(act, change)
+            for _ in range(TRIES):
+                self.keeper.prepare(change.path)
+                try:
+                    return self._perform(act, (change.path,), change.author)
+                except ChangedError:
+                    continue
+        raise _busy()
 
     def _keep(self, change: Change, before: os.stat_result | None) -> int:
         """Keep what is about to lose its place; returns the bytes that are freed by that."""
@@ -312,25 +375,19 @@ class Store:
         """Say the same of a path whose directory is not hidden."""
         return self._root.hides(path)
 
-    def _perform(self, act: Callable[[], list[Touched]], change: Change) -> None:
-        """Have a change made, prepared anew as long as somebody else writes to the file."""
+    def _perform(
+        self, act: Callable[[], list[Touched]], paths: tuple[bytes, ...], author: str
+    ) -> None:
+        """Have changes made; names are on the disk, and all is in the log, when this returns."""
+        directories = {_above(path) for path in paths}
 
         def pinned() -> list[Touched]:
             with self.beneath.pinned():
-                return act()
+                touched = act()
+            directories.update(_above(path) for path, _ in touched)
+            return touched
 
-        def sync() -> None:
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # others went on
-                self.beneath.sync(_above(change.path))
-
-        for _ in range(TRIES):
-            try:
-                self.keeper.prepare(change.path)
-                self._root.perform(pinned, (change.path,), change.author, sync)
-            except ChangedError:
-                continue
-            return
-        raise Refusal(503, "others keep writing to this file; try again", (("retry-after", "5"),))
+        self._root.perform(pinned, paths, author, lambda: self.beneath.sync_all(directories))
 
     def _before(self, change: Change) -> os.stat_result | None:
         """Return the file that is there before a change, if its conditions hold."""
@@ -343,6 +400,10 @@ class Store:
             raise Refusal(409, "something that is no file has this name")
         check_write(change.fields, found)
         return found
+
+
+def _busy() -> Refusal:
+    return Refusal(503, "others keep writing to this file; try again", (("retry-after", "5"),))
 
 
 def _check_space(new: NewFile, size: int) -> None:
@@ -367,25 +428,34 @@ def shown(path: bytes) -> str:
     return "".join(c if c.isascii() and c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-@contextlib.contextmanager
-def translated(path: bytes) -> Iterator[None]:
-    """Turn errors of paths and of the disk into what a client is told.
+def told(path: bytes, error: Exception) -> Exception:
+    """Return what a client is told of an error of paths and of the disk.
 
     Args:
         path: that was asked for.
+        error: what was raised.
 
-    Raises:
-        Refusal: for what a client, or whoever runs the server, can do something about.
+    Returns:
+        A refusal for what a client, or whoever runs the server, can do something about; else the
+        error itself.
     """
+    if isinstance(error, BadPathError):
+        return Refusal(400, f"{shown(path)}: {error}")
+    if isinstance(error, OSError | RootUnavailableError):
+        return refusal_of(error) or error
+    return error
+
+
+@contextlib.contextmanager
+def translated(path: bytes) -> Iterator[None]:
+    """Turn errors of paths and of the disk into what a client is told; see `told`."""
     try:
         yield
-    except BadPathError as error:
-        raise Refusal(400, f"{shown(path)}: {error}") from error
-    except (OSError, RootUnavailableError) as error:
-        refusal = refusal_of(error)
-        if refusal is None:
+    except Exception as error:
+        answer = told(path, error)
+        if answer is error:
             raise
-        raise refusal from error
+        raise answer from error
 
 
 def _read_all_cached(chosen: Stored, plain: int) -> bytes | None:

@@ -2,11 +2,13 @@
 
 import os
 import stat
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from api.beneath.syncing import SYNCER
 from tests.api.filetracker.tracking import NOON, Tracked, tracked
 
 
@@ -21,13 +23,20 @@ class Calls:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.made: list[tuple[str, int]] = []
         self._sync, self._rename, self._unlink = os.fsync, os.rename, os.unlink
+        self._sync_all = SYNCER.sync
         monkeypatch.setattr(os, "fsync", self.sync)
+        monkeypatch.setattr(SYNCER, "sync", self.sync_all)
         monkeypatch.setattr(os, "rename", self.rename)
         monkeypatch.setattr(os, "unlink", self.unlink)
 
     def sync(self, fd: int) -> None:
         self._sync(fd)
         self.made.append(("sync", os.fstat(fd).st_ino))
+
+    def sync_all(self, fds: Sequence[int]) -> list[OSError | None]:
+        found = self._sync_all(fds)
+        self.made += [("sync", os.fstat(fd).st_ino) for fd in fds]
+        return found
 
     def rename(
         self,
@@ -75,6 +84,31 @@ def test_a_file_is_synced_then_named_then_the_name_is_synced(
     # So are the directories that were made for it.
     assert ("sync", file.parent.parent.stat().st_ino) in made
     assert ("sync", store.path.stat().st_ino) in made
+
+
+def test_so_it_is_with_each_of_those_that_are_stored_together(
+    store: Tracked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = Calls(monkeypatch)
+    told: dict[str, list[tuple[str, int]]] = {}
+
+    def put(path: str) -> None:
+        assert store.put(path, path.encode()).status == 200
+        told[path] = list(calls.made)
+
+    paths = [f"t/{number % 3}/{number}" for number in range(24)]
+    threads = [threading.Thread(target=put, args=(path,)) for path in paths]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for path, made in told.items():
+        file = store.path / path
+        inode, above = file.stat().st_ino, file.parent.stat().st_ino
+        synced, named = made.index(("sync", inode)), made.index(("rename", inode))
+        assert synced < named < max(at for at, did in enumerate(made) if did == ("sync", above))
+        assert ("sync", store.path.stat().st_ino) in made
+    assert len(told) == 24
 
 
 def test_a_removal_is_synced_before_the_client_is_told(

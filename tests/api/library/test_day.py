@@ -29,18 +29,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Family]:
 
 
 @pytest.fixture
-def terry(home: Family) -> Person:
-    return home.person("terry")
-
-
-@pytest.fixture
 def anna(home: Family) -> Person:
     return home.person("anna")
-
-
-@pytest.fixture
-def photos(home: Family) -> Path:
-    return home.nas.roots["photos"]
 
 
 def put(home: Family, path: Path, data: bytes = DATA) -> int:

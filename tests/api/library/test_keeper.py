@@ -35,11 +35,6 @@ def home(tmp_path: Path, clock: MovingClock) -> Iterator[Family]:
         yield home
 
 
-@pytest.fixture
-def terry(home: Family) -> Person:
-    return home.person("terry")
-
-
 def throw_away(home: Family, person: Person, name: str, size: int = 100) -> None:
     path = home.nas.roots["photos"] / name
     path.write_bytes(b"x" * size)

@@ -18,11 +18,6 @@ def home(tmp_path: Path) -> Iterator[Family]:
         yield home
 
 
-@pytest.fixture
-def terry(home: Family) -> Person:
-    return home.person("terry")
-
-
 def put(home: Family, path: Path, data: bytes) -> int:
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(data)

@@ -2,7 +2,6 @@
 
 import itertools
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -10,29 +9,12 @@ import pytest
 
 from api.library import bins
 from api.library.recovery import Recovery
-from eventlog.library import Right, Trashed, Upload
+from eventlog.library import Trashed, Upload
 from projections.library_store import Change
-from tests.api.library.family import Family, Person, family
+from tests.api.library.family import Family, Person
 from tests.api.library.test_uploads import announce, send
 
 _names = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Family]:
-    with family(tmp_path_factory.mktemp("home")) as home:
-        home.add("Terry", Right("photos", write=True))
-        yield home
-
-
-@pytest.fixture
-def terry(home: Family) -> Person:
-    return home.person("terry")
-
-
-@pytest.fixture
-def photos(home: Family) -> Path:
-    return home.nas.roots["photos"]
 
 
 class Begun:

@@ -2,36 +2,17 @@
 
 import io
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from PIL import Image
 
 from api.library.thumb_cache import ThumbCache
-from eventlog.library import Facts, Right
+from eventlog.library import Facts
 from projections.replay import LIBRARY_FOLDS, compare
-from tests.api.library.family import Family, Person, Reply, family
+from tests.api.library.family import Family, Person, Reply
 from tests.api.library.test_uploads import announce, form, send
 from tests.tools.test_thumbnails import PAIR, live_photo, sound
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Family]:
-    with family(tmp_path_factory.mktemp("home")) as home:
-        home.add("Terry", Right("photos", write=True))
-        yield home
-
-
-@pytest.fixture
-def terry(home: Family) -> Person:
-    return home.person("terry")
-
-
-@pytest.fixture
-def photos(home: Family) -> Path:
-    return home.nas.roots["photos"]
 
 
 def picture(width: int = 1200, height: int = 900, kind: str = "JPEG", **more: Any) -> bytes:  # noqa: ANN401

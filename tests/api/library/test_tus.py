@@ -29,16 +29,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Family]:
         yield home
 
 
-@pytest.fixture
-def terry(home: Family) -> Person:
-    return home.person("terry")
-
-
-@pytest.fixture
-def photos(home: Family) -> Path:
-    return home.nas.roots["photos"]
-
-
 def metadata(**values: object) -> str:
     pairs = ((k, base64.b64encode(str(v).encode()).decode()) for k, v in values.items())
     return ",".join(f"{key} {value}" for key, value in pairs)

@@ -32,16 +32,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Family]:
         home.nas.see()
 
 
-@pytest.fixture
-def terry(home: Family) -> Person:
-    return home.person("terry")
-
-
-@pytest.fixture
-def photos(home: Family) -> Path:
-    return home.nas.roots["photos"]
-
-
 def announce(home: Family, person: Person, size: int = len(DATA), **more: Any) -> dict[str, Any]:  # noqa: ANN401
     told = {"cid": home.root("photos"), "name": "film", "type": 4, "ext": "mp4", "size": size}
     info: dict[str, Any] = person.post("uploadFileInfo", **(told | more)).data

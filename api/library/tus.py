@@ -24,6 +24,7 @@ from api.library.guarding import guarded
 from api.library.incoming import Incoming
 from api.library.parameters import EXT_MAX, FILE_NAME_MAX
 from api.library.parcels import Parcel
+from api.library.progress import Progress
 from api.library.uploading import PIECE_BYTES, Busy
 from api.library.wire import (
     BAD_CATALOG,
@@ -229,12 +230,13 @@ class Tus:
         )
         found = hashlib.new(checksum[0] if checksum else "md5", usedforsecurity=False)
         is_right = checksum is None
+        progress = Progress(self._service, who, sending) if is_right else None
         try:
             async for piece in bodies(receive, PIECE_BYTES):
                 found.update(piece) if checksum else None
                 if parcel.size + len(piece) > upload.size:
                     raise TusError(413, f"the upload has {upload.size} bytes")
-                await self._threads.run(lambda: guarded(parcel.append, piece))  # noqa: B023 - awaited
+                await self._threads.run(lambda: guarded(_append, parcel, piece, progress))  # noqa: B023 - awaited
             is_right = checksum is None or found.digest() == checksum[1]
         finally:
             await self._threads.run(lambda: guarded(_settle, parcel, None if is_right else begin))
@@ -247,6 +249,12 @@ class Tus:
 def concerns(raw_path: bytes) -> bool:
     """Say whether a request is for this, by the encoded path of its target."""
     return raw_path.startswith(PREFIX) and _PATH.fullmatch(raw_path) is not None
+
+
+def _append(parcel: Parcel, piece: bytes, progress: Progress | None) -> None:
+    parcel.append(piece)
+    if progress is not None:  # what has a checksum counts only when all of it came
+        progress.came(parcel, len(piece))
 
 
 def _settle(parcel: Parcel, begin: int | None) -> None:

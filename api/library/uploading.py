@@ -22,6 +22,7 @@ from api.library.guarding import guarded
 from api.library.incoming import Incoming
 from api.library.parameters import Parameters
 from api.library.parcels import Parcel
+from api.library.progress import Progress
 from api.library.wire import BAD_PARAMETER, NOT_LOGGED_IN, Json, LibraryError
 from api.threads import Threads
 from eventlog.library import Part
@@ -139,7 +140,8 @@ class Uploading:
         return call._replace(who=who), uploads.found(self._service, who, number).number
 
     async def _receive(self, call: Call, sending: Sending, receive: Receive) -> Json:
-        form = Form(sending, call.parameters, call.fields.get("content-type", ""))
+        progress = Progress(self._service, call.known, sending)
+        form = Form(sending, call.parameters, call.fields.get("content-type", ""), progress)
         try:
             async for piece in bodies(receive, PIECE_BYTES):
                 await self._threads.run(lambda: guarded(form.feed, piece))  # noqa: B023 - awaited
@@ -178,6 +180,7 @@ class Form:
         sending: the upload.
         parameters: of the request: where each part goes on, which digest is wanted.
         media: the field Content-Type.
+        progress: is told what came of the origin.
 
     Attributes:
         whole: parts of which all that the request has came.
@@ -188,11 +191,14 @@ class Form:
         LibraryError: it is no form, or a parameter is wrong.
     """
 
-    def __init__(self, sending: Sending, parameters: Parameters, media: str) -> None:
+    def __init__(
+        self, sending: Sending, parameters: Parameters, media: str, progress: Progress
+    ) -> None:
         self.whole: set[Part] = set()
         self.digests: dict[str, str] = {}
         self.has_written = False
         self._sending = sending
+        self._progress = progress
         self._offsets = {
             part: parameters.optional_integer(name) or 0 for part, name in _OFFSETS.items()
         }
@@ -246,6 +252,8 @@ class Form:
             self._close()
         elif self._parcel is not None:
             self._parcel.append(bytes(event))
+            if self._part is Part.ORIGIN:
+                self._progress.came(self._parcel, len(event))
 
     def _open(self, segment: MultipartSegment) -> None:
         if segment.filename is None:

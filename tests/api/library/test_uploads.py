@@ -1,6 +1,7 @@
 """Uploads: announced, sent by position, cut and resumed, and only then files."""
 
 import asyncio
+import contextlib
 import hashlib
 import http.client
 import socket
@@ -13,6 +14,7 @@ import pytest
 
 from api.asgi import Message
 from api.library.incoming import Incoming
+from api.library.progress import EVERY_BYTES
 from api.library.uploading import Busy
 from api.library.wire import LibraryError
 from eventlog.library import Right
@@ -153,6 +155,34 @@ def test_an_older_request_does_not_write_after_a_newer_one() -> None:
         return {"type": "http.disconnect"}
 
     assert asyncio.run(tried()) == [200, 409, 200]
+
+
+@pytest.mark.parametrize("by_tus", [False, True])
+def test_the_log_knows_how_far_a_long_request_is(
+    home: Family, terry: Person, *, by_tus: bool
+) -> None:
+    number = announce(home, terry, 2 * EVERY_BYTES, name=f"long{by_tus}")["id"]
+    begin, kind = b"", "application/offset+octet-stream"
+    if not by_tus:
+        body, kind = form(origin=b"")
+        begin = body.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+    target = f"/uploads/{number}" if by_tus else f"/uploadFile.icc?id={number}"
+    told = {"Content-Type": kind, "Tus-Resumable": "1.0.0", "Upload-Offset": "0"}
+    told |= {"Cookie": terry.cookie, "Content-Length": str(len(begin) + 2 * EVERY_BYTES)}
+
+    def noted() -> int:
+        with home.store.reading() as view:
+            upload = view.library.upload(number)
+        assert upload is not None
+        return upload.sizes[0]
+
+    connection = http.client.HTTPConnection("127.0.0.1", terry.port, timeout=60)
+    with contextlib.closing(connection):
+        connection.putrequest("PATCH" if by_tus else "POST", target)
+        for name, value in told.items():
+            connection.putheader(name, value)
+        connection.endheaders(begin + bytes(EVERY_BYTES + 100_000))
+        wait_until(lambda: noted() >= EVERY_BYTES, "the log knows of it, and the request goes on")
 
 
 def test_what_was_sent_wrongly_is_sent_again_from_its_begin(

@@ -267,9 +267,11 @@ def _restored(change: Change, entity: int, trashed: Trashed, path: bytes) -> Non
 
 
 def _notes_below(reading: Reading, number: int) -> Notes:
-    """Return paths in a directory, and nodes, of which something was said."""
+    """Return paths in a directory, and nodes, of which something was said; or uploads are for."""
     depth = len(reading.tree.chain(number))
-    below = (n for n in reading.tree.descendants(number) if reading.library.note(n))
+    awaiting = {upload.catalog for _, upload in reading.library.unfinished()}
+    nodes = reading.tree.descendants(number)
+    below = (n for n in nodes if n in awaiting or reading.library.note(n))
     chains = ((n, reading.tree.chain(n)) for n in below)
     return tuple((b"/".join(name for _, name in chain[depth:]), n) for n, chain in chains)
 
@@ -279,6 +281,9 @@ def _follow(change: Change, root: str, path: bytes, old: int) -> bool:
     number = library_paths.number_at(change.tree, root, path)
     if number is None:
         return False
+    for entity, upload in change.library.unfinished():
+        if upload.catalog == old != number:
+            change.put(msgspec.structs.replace(upload, catalog=number), entity)
     said = change.library.note(old)
     if number != old and said is not None and change.library.note(number) is None:
         change.end(Kind.NOTE, said[0], "moved on")

@@ -185,6 +185,26 @@ def test_the_log_knows_how_far_a_long_request_is(
         wait_until(lambda: noted() >= EVERY_BYTES, "the log knows of it, and the request goes on")
 
 
+def test_an_upload_goes_on_when_its_catalog_is_back_from_the_trash(
+    home: Family, terry: Person, photos: Path
+) -> None:
+    outer = terry.post("createCatalog", parentId=home.root("photos"), name="Back").data["id"]
+    inner = terry.post("createCatalog", parentId=outer, name="Inner").data["id"]
+    numbers = [announce(home, terry, 4, name="rest", cid=each)["id"] for each in (outer, inner)]
+    for number in numbers:
+        send(terry, number, {"origin": b"da"})
+    assert terry.post("deleteCatalog", ids=str(outer)).code == 0
+    assert send(terry, numbers[0], {"origin": b"ta"}, obp=2).code == -10004
+    [found] = [each for each in terry.get("trash").data if each["fileId"] == outer]
+    assert terry.post("restoreTrash", ids=str(found["id"])).code == 0
+    home.number(photos / "Back" / "Inner")
+    home.look_after()
+    for number in numbers:
+        assert send(terry, number, {"origin": b"ta"}, obp=2).code == 0
+    paths = photos / "Back" / "rest.mp4", photos / "Back" / "Inner" / "rest.mp4"
+    assert [path.read_bytes() for path in paths] == [b"data", b"data"]
+
+
 def test_what_was_sent_wrongly_is_sent_again_from_its_begin(
     home: Family, terry: Person, photos: Path
 ) -> None:

@@ -53,19 +53,23 @@ class Recovery:
         except RootUnavailableError:
             return False
         except LibraryError:
-            return True  # its catalog, its root or its user is gone
+            return True  # its root is none any more
         except OSError as error:
             _log.warning("the library could not end what a crash interrupted: %s", error)
         return True
 
     def _finish(self, number: int, upload: Upload) -> bool:
         with self._service.store.reading() as view:
-            user = view.library.user(upload.user)
-        if user is not None and not upload.note.node:
-            who = Who(upload.user, user, b"")
+            user, now = view.library.user(upload.user), view.library.upload(number)
+        if user is None or now is None or now.note.node:
+            return True
+        who = Who(upload.user, user, b"")
+        try:
             sending = found(self._service, who, number)
             if sending.is_whole:
                 finish(self._service, who, sending)
+        except LibraryError:
+            return False  # its catalog is gone; it may come back from the trash, or another root
         return True
 
     def _settle(self, entity: int, trashed: Trashed) -> bool:

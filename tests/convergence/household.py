@@ -6,13 +6,12 @@ kill must have done all of it or nothing.
 """
 
 import contextlib
-import hashlib
 import http.client
 import itertools
 import os
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -39,6 +38,8 @@ SIZES: Final = [0, 1, 3000, 200_000]
 TRASH: Final = b".nasfeed/trash"
 
 OWN: Final = b".nasfeed"
+
+Changes = dict[bytes, tuple[Entry | None, Entry | None]]
 
 
 class LibraryDivergedError(AssertionError):
@@ -88,6 +89,7 @@ class Household:
         self._killer: threading.Thread | None = None
         self._sendings: list[Sending] = []
         self._unknown = 0
+        self._doubtful: list[Sending] = []
         self._trash: list[Thrown] = []
         self._times = itertools.count(1_000_000_000)
         self._is_synced = False
@@ -103,6 +105,7 @@ class Household:
             wanted = {"action": "add", "name": USER, "password": hashed(), "rights": rights}
             control.call(self._database, "library-user", wanted)
             assert self._person.log_in(USER.lower()).code == 0
+        wait_until(lambda: not self._whole(), "what was whole when a server ended is a file")
 
     def act(self, count: int) -> None:
         """Make so many requests.
@@ -143,6 +146,7 @@ class Household:
             (2, self._make_catalog),
             (2, self._say),
         ]
+        self._forget_whole()
         self._is_synced = self._random.random() < 0.7
         if self._is_synced:  # else the server may not know yet what is on the disk
             wait_until(self._can_sync, "the server knows what is on the disk")
@@ -205,13 +209,38 @@ class Household:
         )
         return self._random.choice(found) if found else None
 
+    def _changes(
+        self, before: Picture, *, right: Container[bytes] = (), own: Sending | None = None
+    ) -> Changes:
+        """Return what is another than before, but for uploads that became files by themselves.
+
+        Args:
+            before: what was there.
+            right: paths that are to be new.
+            own: an upload that is to become a file.
+        """
+        changed = differences(before, self._picture())
+        for path, (old, new) in list(changed.items()):
+            is_own = path in right or (own is not None and new is not None and is_of(own, new))
+            if old is None and new is not None and not is_own and self._came_by_itself(new):
+                del changed[path]
+        return changed
+
+    def _came_by_itself(self, new: Entry) -> bool:
+        """Say whether a file is what became of an upload of which all may have come."""
+        for sending in self._doubtful:
+            if is_of(sending, new):
+                self._doubtful.remove(sending)
+                return True
+        return any(each.may_be_whole and is_of(each, new) for each in self._sendings)
+
     def _expect(self, condition: object, what: str) -> None:
         if not condition:
             raise LibraryDivergedError(what)
 
     def _refused(self, reply: Reply, before: Picture, what: str) -> None:
         """Check that what was refused changed nothing."""
-        changed = differences(before, self._picture())
+        changed = self._changes(before)
         self._expect(not changed, f"{what} was refused ({reply}), and yet: {_few(changed)}")
 
     # Uploads.
@@ -235,7 +264,8 @@ class Household:
         reply = self._ask(lambda: sending.announce(self._person, number))
         if reply is None:
             self._unknown += 1
-            self._placed(sending, known, before, has_to=False)
+            if not self._placed(sending, known, before, has_to=False) and sending.may_be_whole:
+                self._doubtful.append(sending)
             return True
         if not sending.take(reply):
             self._expect(not self._is_synced, f"an upload into {directory!r} is refused: {reply}")
@@ -268,17 +298,16 @@ class Household:
             # The catalog that it was for is not there any more, at least not for the server.
             is_there = self._is_synced and self._number(sending.directory) == sending.catalog
             self._expect(not is_there, f"{sending} cannot go on")
-            self._refused_sending(before, sending)
+            changed = self._changes(before)
+            self._expect(not changed, f"{sending} was refused, and yet: {_few(changed)}")
             self._sendings.remove(sending)
             self._unknown += 1
+            if sending.may_be_whole:
+                self._doubtful.append(sending)
             return True
         if self._placed(sending, known, before, has_to=result == "done"):
             self._sendings.remove(sending)
         return True
-
-    def _refused_sending(self, before: Picture, sending: Sending) -> None:
-        changed = differences(before, self._picture())
-        self._expect(not changed, f"{sending} was refused, and yet: {_few(changed)}")
 
     def _names(self, directory: bytes) -> set[bytes] | None:
         try:
@@ -290,17 +319,13 @@ class Household:
         self, sending: Sending, known: set[bytes] | None, before: Picture, *, has_to: bool
     ) -> bool:
         """Check that a file came of an upload, whole and where it belongs, and nothing else."""
-        after = self._picture()
-        changed = differences(before, after)
+        changed = self._changes(before, own=sending)
         if not changed and not has_to:
             return False
         self._expect(len(changed) == 1, f"{sending} is done: {_few(changed)}")
         [(path, (old, new))] = changed.items()
         self._expect(old is None and new is not None, f"{sending} took the place of {path!r}")
-        assert new is not None
-        digest = hashlib.md5(sending.data, usedforsecurity=False).hexdigest()
-        right = Entry("file", len(sending.data), sending.mtime_us or new.mtime_us, digest)
-        self._expect(new == right, f"{sending} became {path!r}: {new}")
+        self._expect(new and is_of(sending, new), f"{sending} became {path!r}: {new}")
         if self._is_current(sending, known):
             free = sending.directory + b"/" + unique(sending.file_name, known or set())
             self._expect(path == free, f"{sending} became {path!r}, not {free!r}")
@@ -328,7 +353,7 @@ class Household:
             self._expect(not self._is_synced, f"a catalog in {above!r} is refused: {reply}")
             self._refused(reply, before, "a catalog")
             return False
-        changed = differences(before, self._picture())
+        changed = self._changes(before)
         if reply is None and not changed:
             return True
         self._expect(len(changed) == 1, f"a catalog was made: {_few(changed)}")
@@ -347,7 +372,7 @@ class Household:
             return False
         before = self._picture()
         reply = self._post("updateFile", id=number, memo=f"memo {self._random.random()}")
-        self._expect(not differences(before, self._picture()), f"a memo changed the disk: {reply}")
+        self._expect(not self._changes(before), f"a memo changed the disk: {reply}")
         self._expect(
             reply is None or reply.code == 0 or not self._is_synced, f"no memo of {path!r}: {reply}"
         )
@@ -373,8 +398,7 @@ class Household:
             self._expect(not self._is_synced, f"{path!r} cannot be deleted: {reply}")
             self._refused(reply, before, "deleting")
             return False
-        after = self._picture()
-        changed = differences(before, after)
+        changed = self._changes(before)
         if reply is None and not changed:
             return True
         self._expect(changed.keys() <= before.keys(), f"deleting {path!r} made {_few(changed)}")
@@ -417,8 +441,7 @@ class Household:
         before = self._picture()
         right = restored(thrown, before, self._names(thrown.path.rpartition(b"/")[0]))
         reply = self._post("restoreTrash", ids=str(number))
-        after = self._picture()
-        changed = differences(before, after)
+        changed = self._changes(before, right=right or ())
         if reply is not None and reply.code != 0:
             self._expect(right is None, f"{thrown.path!r} cannot come back: {reply}")
             # Directories on the way may have been made.
@@ -429,7 +452,7 @@ class Household:
             self._expect(made, f"{thrown.path!r} is half back: {_few(changed)} {root_key}")
             return True
         self._expect(
-            right is not None and after == before | right,
+            right is not None and changed == differences(before, before | right),
             f"{thrown.path!r} came back as {_few(changed)}",
         )
         assert right is not None
@@ -516,6 +539,7 @@ class Household:
             wanted = ",".join(str(each["id"]) for each in found if each["subCatalogCount"])
 
     def _uploads(self) -> tuple[set[int], set[int]]:
+        self._forget_whole()
         listed, mine = set(self._uploading()), {each.number for each in self._sendings}
         # Those that nobody heard of any more may be there, or not.
         return (
@@ -535,28 +559,42 @@ class Household:
     def recover(self) -> None:
         """After a kill, see to it that a request that was cut did all or nothing.
 
-        An upload whose last byte had come may become a file by itself.
+        An upload whose last byte had come may have become a file by itself.
         """
-        before = self._at_kill
-        wait_until(lambda: not self._whole(), "what was whole is a file")
-        unlisted = {each.number for each in self._sendings} - self._uploading().keys()
-        new = differences(before, self._picture())
-        self._expect(len(unlisted) >= len(new), f"there is more after a kill: {_few(new)}")
-        for sending in [each for each in self._sendings if each.number in unlisted]:
-            self._placed(sending, None, before, has_to=True)
+        new = self._changes(self._at_kill)
+        self._expect(not new, f"there is more after a kill: {_few(new)}")
+        listed = self._uploading()
+        ended = [each for each in self._sendings if each.number not in listed]
+        files = self._picture().values() if ended else ()
+        for sending in ended:
+            became = sending.may_be_whole and any(is_of(sending, file) for file in files)
+            self._expect(became, f"{sending} ended in a kill")
             self._sendings.remove(sending)
+
+    def _forget_whole(self) -> None:
+        """Forget uploads that became files by themselves since, as their catalogs came back."""
+        if any(each.may_be_whole for each in self._sendings):
+            listed = self._uploading()
+            kept = (s for s in self._sendings if s.number in listed or not s.may_be_whole)
+            self._sendings = list(kept)
 
     def _whole(self) -> list[int]:
         """Return uploads of which all has come and that are no files yet, and could be."""
-        catalogs = {each.number for each in self._sendings if self._number(each.directory)}
-        return [
-            number
+        whole = [
+            (number, each["catalogId"])
             for number, each in self._uploading().items()
-            if each["uploadingOriginSize"] == each["size"] and number in catalogs
+            if each["uploadingOriginSize"] == each["size"]
         ]
+        nodes = self._paths_of_nodes() if whole else {}
+        return [number for number, catalog in whole if catalog in nodes]
 
     def _uploading(self) -> dict[int, dict[str, Any]]:
         return {each["id"]: each for each in self._person.get("uploadingInfo").data}
+
+
+def is_of(sending: Sending, file: Entry) -> bool:
+    """Say whether a file is what an upload must become."""
+    return file == sending.entry(file.mtime_us)
 
 
 def unique(name: bytes, taken: set[bytes]) -> bytes:

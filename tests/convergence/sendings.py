@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from tests.api.library.family import Person, Reply
+from tests.convergence.disk import Entry
 from tests.serving import DEADLINE_SECONDS, wait_until
 
 Ask = Callable[[Callable[[], Reply]], Reply | None]
@@ -46,6 +47,8 @@ class Sending:
     Attributes:
         number: of the upload; 0 as long as it is not begun.
         catalog: number of the directory.
+        may_be_whole: whether all of it may have come, though nobody said so. It may become a file
+            by itself, whenever its catalog is there.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Sending:
         self.data = data
         self.number = 0
         self.catalog = 0
+        self.may_be_whole = not data
         self.mtime_us = None if by_tus else time * 1_000_000
         self._name = name
         self._ending = ending
@@ -70,6 +74,11 @@ class Sending:
     def file_name(self) -> bytes:
         """What the file is called, if that is free."""
         return f"{self._name}.{self._ending}".encode()
+
+    def entry(self, mtime_us: int) -> Entry:
+        """Return what must come of it, if that was changed at some time as far as it is told."""
+        digest = hashlib.md5(self.data, usedforsecurity=False).hexdigest()
+        return Entry("file", len(self.data), self.mtime_us or mtime_us, digest)
 
     # Begin.
 
@@ -167,9 +176,11 @@ class Sending:
             return begin
         if not self._acknowledged <= begin <= len(self.data):
             raise ProgressLostError(f"{self} is at {begin}, after {self._acknowledged}")
+        self.may_be_whole = begin == len(self.data)
         if not self._by_tus and dice.random() < 0.2:
             begin = dice.randint(0, begin)  # some of it was sent wrongly, as it seems
         end = len(self.data) if everything else dice.randint(begin, len(self.data))
+        self.may_be_whole |= end == len(self.data)
         kind = dice.choice(["sha1", "md5", ""])
         method, target, body, fields = self._request(begin, self.data[begin:end], kind)
         reply = ask(lambda: person.ask(method, target, body, **fields))

@@ -20,9 +20,9 @@ _names = itertools.count()
 class Begun:
     """An upload of four bytes, brought into the state in which a crash left it."""
 
-    def __init__(self, home: Family, person: Person) -> None:
+    def __init__(self, home: Family, person: Person, **announced: object) -> None:
         self.name = f"begun {next(_names)}"
-        self.number = int(announce(home, person, 4, name=self.name)["id"])
+        self.number = int(announce(home, person, 4, name=self.name, **announced)["id"])
         self._home = home
         self._photos = home.nas.roots["photos"]
         with home.store.reading() as view:
@@ -93,6 +93,24 @@ def test_an_upload_whose_bytes_are_all_there_becomes_a_file_by_itself(
     begun.crash()
     begun.recover()
     assert begun.files() == [f"{begun.name}.mp4"]
+    assert not is_offered(terry, begun.number)
+
+
+def test_a_whole_upload_becomes_a_file_when_its_catalog_is_back(
+    home: Family, terry: Person, photos: Path
+) -> None:
+    catalog = terry.post("createCatalog", parentId=home.root("photos"), name="Away").data["id"]
+    begun = Begun(home, terry, cid=catalog)
+    begun.origin.write_bytes(b"data")
+    begun.crash()
+    assert terry.post("deleteCatalog", ids=str(catalog)).code == 0
+    recovery = Recovery(home.face.service)
+    recovery.step()
+    assert is_offered(terry, begun.number)
+    [thrown] = [each for each in terry.get("trash").data if each["fileId"] == catalog]
+    assert terry.post("restoreTrash", ids=str(thrown["id"])).code == 0
+    recovery.step()
+    assert (photos / "Away" / f"{begun.name}.mp4").read_bytes() == b"data"
     assert not is_offered(terry, begun.number)
 
 

@@ -1,5 +1,6 @@
 """Uploads: announced first, then sent by position, resumed after any cut, and only then files."""
 
+import contextlib
 import secrets
 from typing import Final
 
@@ -7,7 +8,7 @@ import msgspec
 
 from api.library import parcels
 from api.library.accounts import changed_help
-from api.library.call import FACE, SECOND_US, Call, Reading, Reply, Service, Who
+from api.library.call import FACE, SECOND_US, Call, Place, Reading, Reply, Service, Who
 from api.library.finishing import Sending, finish, recovered, say
 from api.library.notes import UPLOADED, file_fields
 from api.library.parameters import EXT_MAX, FILE_NAME_MAX, MEMO_MAX
@@ -19,6 +20,7 @@ from api.library.wire import (
     Json,
     LibraryError,
 )
+from api.served import RootUnavailableError
 from eventlog.library import Kind, Note, Part, Upload
 from projections.library_store import Change
 
@@ -129,12 +131,15 @@ def listed(call: Call) -> Reply:
             for number, _, row in found
             if row is not None and row.root in reading.roots
         }
-    shown = []
-    for number, upload, _ in found:
-        place = places.get(number)
-        seen = upload if place is None else _as_on_disk(Sending(number, upload, place))
-        shown.append(_shown(number, seen))
-    return Reply(shown)
+    return Reply([_shown(n, _as_far_as_seen(n, upload, places.get(n))) for n, upload, _ in found])
+
+
+def _as_far_as_seen(number: int, upload: Upload, place: Place | None) -> Upload:
+    """Return an upload as it is on the disk; as the log knows it while its root is away."""
+    if place is not None:
+        with contextlib.suppress(RootUnavailableError):
+            return _as_on_disk(Sending(number, upload, place))
+    return upload
 
 
 def advance(service: Service, who: Who, sending: Sending, parts: set[Part]) -> None:

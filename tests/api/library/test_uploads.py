@@ -205,6 +205,22 @@ def test_an_upload_goes_on_when_its_catalog_is_back_from_the_trash(
     assert [path.read_bytes() for path in paths] == [b"data", b"data"]
 
 
+def test_uploads_are_listed_while_their_root_is_away(tmp_path: Path) -> None:
+    with family(tmp_path) as home:
+        home.add("Terry", Right("photos", write=True))
+        terry, photos = home.person("terry"), home.nas.roots["photos"]
+        number = announce(home, terry, 4)["id"]
+        send(terry, number, {"origin": b"da"})
+        aside = photos.rename(tmp_path / "aside")
+        home.nas.wait(lambda: home.nas.statuses()[0].state == "offline", "the root is away")
+        [found] = terry.get("uploadingInfo").data
+        assert (found["id"], found["uploadingOriginSize"]) == (number, 2)
+        assert send(terry, number, {"origin": b"ta"}, obp=2).code == -102
+        aside.rename(photos)
+        home.nas.wait(lambda: home.nas.statuses()[0].state == "online", "the root is back")
+        assert send(terry, number, {"origin": b"ta"}, obp=2).code == 0
+
+
 def test_what_was_sent_wrongly_is_sent_again_from_its_begin(
     home: Family, terry: Person, photos: Path
 ) -> None:

@@ -5,7 +5,7 @@ as SHA-256 hashes, which suffices because they are 32 random bytes.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -56,8 +56,8 @@ def change_user(
 ) -> Callable[[Change], int]:
     """Return a job that gives a user another password or other rights.
 
-    Another password ends all sessions and shares of the user; other rights are asked for at each
-    use.
+    Another password ends all sessions and shares of the user. Other rights are asked for at each
+    use; a share of what the user may not read any more ends, and does not come back with the right.
 
     Args:
         name: of the user.
@@ -73,6 +73,7 @@ def change_user(
         if rights is not None:
             _check_rights(change, rights)
             user = msgspec.structs.replace(user, rights=tuple(rights))
+            _end_unreadable(change, number, {right.root for right in rights})
         if password is not None:
             user = msgspec.structs.replace(user, password=password)
             end_sessions(change, number, "password changed")
@@ -202,6 +203,14 @@ def end_shares(change: Change, user: int, reason: str) -> None:
     for number, share in change.library.shares():
         if share.user == user:
             change.end(Kind.SHARE, number, reason)
+
+
+def _end_unreadable(change: Change, user: int, roots: Collection[str]) -> None:
+    """End the shares of a user but for those of files in some roots."""
+    for number, share in change.library.shares():
+        above = change.tree.names(share.node) if share.user == user else None
+        if above and above[0].decode("utf-8", "replace") not in roots:
+            change.end(Kind.SHARE, number, "right withdrawn")
 
 
 def any_over(store: LibraryStore, now_us: int) -> bool:

@@ -36,6 +36,7 @@ class Route(NamedTuple):
 
 
 _READ: Final = ("GET",)
+_FETCH: Final = ("GET", "HEAD")
 _WRITE: Final = ("POST",)
 
 ROUTES: Final[Mapping[str, Route]] = {
@@ -51,11 +52,11 @@ ROUTES: Final[Mapping[str, Route]] = {
     "mediaInfo": Route(_READ, files.media_info),
     "updateFile": Route(_WRITE, files.update, writes=True),
     "deleteFiles": Route(_WRITE, files.delete, writes=True),
-    "thumbnail": Route(_READ, kind=Kind.IMAGE),
-    "downFile": Route(("GET", "HEAD"), kind=Kind.FILE),
+    "thumbnail": Route(_FETCH, kind=Kind.IMAGE),
+    "downFile": Route(_FETCH, kind=Kind.FILE),
     "shareFileUrl": Route(_READ, shares.share),
     "revokeShare": Route(_WRITE, shares.revoke),
-    "shareFile": Route(("GET", "HEAD"), is_open=True, kind=Kind.FILE),
+    "shareFile": Route(_FETCH, is_open=True, kind=Kind.FILE),
     "uploadFileInfo": Route(_WRITE, uploads.announce, writes=True),
     "uploadingInfo": Route(_READ, uploads.listed),
     "uploadFile": Route(_WRITE, writes=True, kind=Kind.UPLOAD),

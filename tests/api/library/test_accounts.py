@@ -12,7 +12,7 @@ from eventlog.clock import SystemClock
 from eventlog.connection import open_reader
 from eventlog.library import Right
 from projections import library_users
-from tests.api.library.family import Family, family
+from tests.api.library.family import Family, Person, family
 
 
 class MovingClock(SystemClock):
@@ -117,22 +117,28 @@ def test_a_session_ends_when_it_is_not_used_and_goes_on_when_it_is(
     assert terry.get("catalogs", pids=-1).code == -10001
 
 
-def test_a_share_ends_with_its_time_and_with_the_right_of_who_shared(
-    home: Family, clock: MovingClock
-) -> None:
-    terry = home.person("terry")
-    (home.nas.roots["photos"] / "a.txt").write_bytes(b"x")
-    number = home.number(home.nas.roots["photos"] / "a.txt")
-    target = f"/shareFile.icc?shareKey={terry.get('shareFileUrl', id=number).data}"
-    stranger = home.person()
-    assert stranger.ask("GET", target).body == b"x"
-    home.store.change(library_users.change_user("terry", rights=[]), "test")
-    assert stranger.ask("GET", target).status == 404
-    again = library_users.change_user("terry", rights=[Right("photos", write=False)])
-    home.store.change(again, "test")
-    assert stranger.ask("GET", target).body == b"x"
+def shared(home: Family, person: Person) -> str:
+    """Have somebody share a file of one byte; return where it is read."""
+    file = home.nas.roots["photos"] / "a.txt"
+    file.write_bytes(b"x")
+    return f"/shareFile.icc?shareKey={person.get('shareFileUrl', id=home.number(file)).data}"
+
+
+def test_a_share_ends_with_its_time(home: Family, clock: MovingClock) -> None:
+    target = shared(home, home.person("terry"))
+    assert home.person().ask("GET", target).body == b"x"
     clock.ahead_us += 61_000_000
-    assert stranger.ask("GET", target).status == 404
+    assert home.person().ask("GET", target).status == 404
+
+
+def test_a_share_dies_with_the_right_of_who_shared(home: Family) -> None:
+    target, stranger = shared(home, home.person("terry")), home.person()
+    less = library_users.change_user("terry", rights=[Right("photos", write=False)])
+    home.store.change(less, "test")
+    assert stranger.ask("GET", target).body == b"x"
+    for rights in ([], [Right("photos", write=True)]):
+        home.store.change(library_users.change_user("terry", rights=rights), "test")
+        assert stranger.ask("GET", target).status == 404
 
 
 @pytest.mark.parametrize("what", ["password", "removal"])
@@ -140,9 +146,7 @@ def test_another_password_or_a_removal_ends_all_sessions_and_shares(
     home: Family, what: str
 ) -> None:
     one, two = home.person("terry"), home.person("terry")
-    (home.nas.roots["photos"] / "a.txt").write_bytes(b"x")
-    number = home.number(home.nas.roots["photos"] / "a.txt")
-    target = f"/shareFile.icc?shareKey={one.get('shareFileUrl', id=number).data}"
+    target = shared(home, one)
     assert home.person().ask("GET", target).status == 200
     if what == "password":
         job = library_users.change_user("terry", password=hash_password("another"))

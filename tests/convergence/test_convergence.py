@@ -14,23 +14,20 @@ from tests.convergence.disk import differences, picture
 from tests.convergence.world import storm
 from tests.serving import serving, wait_until
 
-HISTORIES = 200
+HISTORIES = 100
+"""Each once with the disk alone, and once with a user of the media library beside it."""
+
 GROUP = 20
 """Histories of one test; their worlds run side by side."""
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("library", [False, True], ids=["disk", "disk and library"])
 @pytest.mark.parametrize("first", range(0, HISTORIES, GROUP))
-def test_everybody_ends_with_what_is_on_the_disk(tmp_path: Path, first: int) -> None:
-    live(tmp_path, first, first + GROUP)
-
-
-def live(base: Path, first: int, last: int) -> None:
-    """Let histories happen, and raise what went wrong.
-
-    There is no user of the library in them: `make soak` has one, who is not always understood.
-    """
-    ended = list(soak.run(first, last, base, library=False))
+def test_everybody_ends_with_what_is_on_the_disk(
+    tmp_path: Path, first: int, *, library: bool
+) -> None:
+    ended = list(soak.run(first, first + GROUP, tmp_path, library=library))
     errors = [error for error in ended if isinstance(error, Exception)]
     if errors:
         raise ExceptionGroup("histories diverged", errors)

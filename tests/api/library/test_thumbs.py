@@ -51,6 +51,7 @@ def test_a_picture_has_a_small_and_a_large_thumbnail(
     home: Family, terry: Person, photos: Path
 ) -> None:
     number = put(home, photos / "a.jpg", picture())
+    home.nas.see(photos / "a.jpg")  # its hash, too, by which thumbnails are named
     small = thumbnail(terry, number)
     assert (size(small), small.fields["content-type"]) == ((100, 75), "image/jpeg")
     assert size(thumbnail(terry, number, level=1)) == (800, 600)

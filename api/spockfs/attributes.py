@@ -103,7 +103,9 @@ def chmod(call: Call) -> Reply:
 
     def act() -> None:
         with call.mount.handle(call.path) as fd:
-            mode = os.fstat(fd).st_mode
+            found = os.fstat(fd)
+            call.check(found)
+            mode = found.st_mode
             if stat.S_ISLNK(mode):
                 raise Refusal(errno.EOPNOTSUPP, "links have no permissions")
             os.chmod(through(fd), call.bits(is_directory=stat.S_ISDIR(mode)))  # noqa: PTH101 - a descriptor
@@ -122,6 +124,7 @@ def chown(call: Call) -> Reply:
     def act() -> None:
         with call.mount.entry(call.path) as entry:
             found = os.lstat(entry.name, dir_fd=entry.directory)
+            call.check(found)
             wanted = (_or_as_it_is(uid, found.st_uid), _or_as_it_is(gid, found.st_gid))
             if wanted == (found.st_uid, found.st_gid):
                 return
@@ -146,6 +149,7 @@ def utimens(call: Call) -> Reply:
     def act() -> None:
         with call.mount.entry(call.path) as entry:
             found = os.lstat(entry.name, dir_fd=entry.directory)
+            call.check(found)
             times = (
                 found.st_atime_ns if atime is None else atime,
                 found.st_mtime_ns if mtime is None else mtime,

@@ -45,6 +45,18 @@ class Call(NamedTuple):
             raise Refusal(errno.EXDEV, "it is under another mount point")
         return place.path
 
+    def check(self, found: os.stat_result) -> None:
+        """Refuse to touch something else than the client means: X-Spock-is, an extension.
+
+        It has the inode number. What a path leads to may have been replaced since the client
+        looked. The number of the device says nothing: the next start may give it another one.
+
+        Raises:
+            Refusal: it is something else.
+        """
+        if self.fields.number(b"x-spock-is", found.st_ino) != found.st_ino:
+            raise Refusal(errno.ESTALE, "something else is there now")
+
     def bits(self, *, is_directory: bool = False) -> int:
         """Return the permission bits of X-Spock-mode, without those that are not given away."""
         bits = self.fields.number(b"x-spock-mode") & _NAME_BITS

@@ -163,6 +163,7 @@ def release(call: Call) -> Reply:
 def _change(call: Call, change: Callable[[int], None]) -> None:
     def act() -> None:
         with opened(call.mount, call.path, os.O_WRONLY) as fd:
+            call.check(os.fstat(fd))
             change(fd)
 
     call.mount.write(act, call.path, call.author)

@@ -1,14 +1,23 @@
 """Directories: READDIR, MKDIR, RMDIR."""
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
 from typing import Final
 from urllib.parse import quote_from_bytes
 
+from api.beneath.root import Entry
 from api.served import Touched
+from api.spockfs.again import (
+    HALF_DIRECTORY,
+    is_again,
+    is_directory_half_made,
+    is_directory_made,
+)
+from api.spockfs.attributes import time_of
 from api.spockfs.call import CREATED, DONE, Call, Reply
-from api.spockfs.owners import give
+from api.spockfs.owners import own
 
 PLUS: Final = b"x-spock-plus"
 """Asks for attributes with the names, an extension."""
@@ -62,22 +71,48 @@ def _described(fd: int, names: list[bytes]) -> Iterator[bytes]:
 
 
 def mkdir(call: Call) -> Reply:
-    """Make a directory."""
-    bits = call.bits(is_directory=True)
+    """Make a directory.
+
+    X-Spock-mtime, an extension, is the time of its last change. For X-Spock-again see
+    `api.spockfs.again`.
+    """
+    bits, mtime = call.bits(is_directory=True), time_of(call, b"mtime")
 
     def act() -> list[Touched]:
         with call.mount.entry(call.path) as entry:
-            os.mkdir(entry.name, 0o700, dir_fd=entry.directory)
+            is_new = _make(call, entry)
             fd = os.open(entry.name, _OPEN_NEW, dir_fd=entry.directory)
             try:
-                inherited = os.fstat(fd).st_mode & stat.S_ISGID
-                give(call, fd, entry.directory, bits | inherited)
+                wanted = bits | os.fstat(fd).st_mode & stat.S_ISGID
+                if is_new or not is_directory_made(fd, wanted, mtime):
+                    if not (is_new or is_directory_half_made(fd)):
+                        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+                    _complete(call, fd, entry.directory, wanted, mtime)
             finally:
                 os.close(fd)
         return [(call.path, "changed")]
 
     call.mount.change(act, (call.path,), call.author)
     return CREATED
+
+
+def _make(call: Call, entry: Entry) -> bool:
+    """Make a directory; False: it may have been made already."""
+    try:
+        os.mkdir(entry.name, HALF_DIRECTORY, dir_fd=entry.directory)
+    except FileExistsError:
+        found = os.lstat(entry.name, dir_fd=entry.directory)
+        if not (is_again(call) and stat.S_ISDIR(found.st_mode)):
+            raise
+        return False
+    return True
+
+
+def _complete(call: Call, fd: int, above: int, bits: int, mtime: int | None) -> None:
+    own(call, fd, above)
+    if mtime is not None:
+        os.utime(fd, ns=(os.fstat(fd).st_atime_ns, mtime))
+    os.fchmod(fd, bits)
 
 
 def rmdir(call: Call) -> Reply:

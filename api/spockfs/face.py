@@ -81,7 +81,8 @@ _ITSELF: Final = (*_TAKING, "WATCH")
 ALLOWED: Final = ", ".join([*READING, *WRITING, *_ITSELF, "OPTIONS"])
 
 EXTENSIONS: Final = (
-    b"ns, plus, attr, target-encoded, create-flag, create-owner, fsync, release, watch, make, errno"
+    b"ns, plus, attr, target-encoded, create-flag, create-owner, fsync, release, watch, make, "
+    b"again, is, errno"
 )
 """What goes beyond Specs 0.1; a client that knows none of them notices nothing."""
 

@@ -5,7 +5,9 @@ import os
 import stat
 from typing import Final
 
+from api.beneath.root import Entry
 from api.served import Touched
+from api.spockfs.again import is_again
 from api.spockfs.call import CREATED, DONE, Call, Reply, through
 from api.spockfs.errors import Refusal
 from api.spockfs.owners import give, owner
@@ -74,17 +76,30 @@ def mknod(call: Call) -> Reply:
 
 
 def symlink(call: Call) -> Reply:
-    """Make a symbolic link; where it leads is the clients' business, and kept byte for byte."""
+    """Make a symbolic link; where it leads is the clients' business, and kept byte for byte.
+
+    With X-Spock-again one that is there and leads to the same place is this one.
+    """
     target = call.fields.target()
 
     def act() -> list[Touched]:
         with call.mount.entry(call.path) as entry:
-            os.symlink(target, entry.name, dir_fd=entry.directory)
+            try:
+                os.symlink(target, entry.name, dir_fd=entry.directory)
+            except FileExistsError:
+                if not (is_again(call) and _leads_to(entry, target)):
+                    raise
             _give_unopened(call, entry.name, entry.directory)
         return [(call.path, "changed")]
 
     call.mount.change(act, (call.path,), call.author)
     return CREATED
+
+
+def _leads_to(entry: Entry, target: bytes) -> bool:
+    found = os.lstat(entry.name, dir_fd=entry.directory)
+    is_link = stat.S_ISLNK(found.st_mode)
+    return is_link and os.readlink(entry.name, dir_fd=entry.directory) == target
 
 
 def _give_unopened(call: Call, name: bytes, directory: int) -> None:

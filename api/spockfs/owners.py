@@ -29,6 +29,22 @@ def _given(call: Call, name: bytes, otherwise: int) -> int:
     return number if number < LEAVE else otherwise
 
 
+def own(call: Call, fd: int, directory: int) -> None:
+    """Give something new its owner.
+
+    Args:
+        call: the request.
+        fd: of what is new.
+        directory: descriptor of the directory.
+
+    Raises:
+        OSError: it cannot be.
+    """
+    found = owner(call, directory)
+    if found is not None:
+        os.fchown(fd, *found)
+
+
 def give(call: Call, fd: int, directory: int, bits: int) -> None:
     """Give something new its owner and permissions.
 
@@ -41,7 +57,5 @@ def give(call: Call, fd: int, directory: int, bits: int) -> None:
     Raises:
         OSError: it cannot be.
     """
-    found = owner(call, directory)
-    if found is not None:
-        os.fchown(fd, *found)
+    own(call, fd, directory)
     os.fchmod(fd, bits)

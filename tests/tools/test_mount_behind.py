@@ -232,6 +232,28 @@ def test_a_server_that_is_killed_gets_everything_when_it_comes_back(served: Moun
     assert process.returncode == 0, said
 
 
+def test_what_others_make_while_the_server_is_dead_is_never_overwritten(served: Mounted) -> None:
+    with client(served.url, served.path) as process:
+        place, theirs = served.path / "d", served.disk / "d"
+        fill(place, 1)
+        settle(place)
+        served.server.pause()  # requests reach it, and it does nothing
+        (place / "mine").write_text("mine")
+        (place / "contested").write_text("mine")
+        served.server.kill()
+        (theirs / "contested").write_text("theirs, later")
+        served.server.start()
+        with pytest.raises(FileExistsError):
+            settle(place)
+        wait_until((theirs / "mine").exists, "what was not contested arrives")
+        assert (theirs / "contested").read_text() == "theirs, later"
+        wait_until(lambda: (place / "contested").read_text() == "theirs, later", "it is seen")
+        process.terminate()
+        _, said = process.communicate(timeout=DEADLINE_SECONDS)
+    assert process.returncode == 1
+    assert "d/contested could not be written" in said
+
+
 def test_a_mount_that_is_killed_keeps_what_was_synced_and_no_halves(served: Mounted) -> None:
     with client(served.url, served.path) as process:
         place = served.path / "d"
@@ -259,3 +281,17 @@ def test_who_wants_to_can_wait_for_each_file(tmp_path: Path) -> None:
         for number in range(20):
             (mount.path / f"d/{number}").write_text(f"{number}")
             assert (mount.disk / f"d/{number}").read_text() == f"{number}"
+
+
+def test_what_is_written_never_ends_up_in_a_file_that_took_the_place(mount: Mounted) -> None:
+    place, theirs = mount.path / "replaced", mount.disk / "replaced"
+    place.mkdir()
+    (place / "f").write_text("mine")
+    settle(place)
+    with (place / "f").open("r+b", buffering=0) as file:
+        (theirs / "new").write_text("theirs, later")
+        (theirs / "new").rename(theirs / "f")
+        file.write(b"x")
+        with pytest.raises(OSError, match="Stale"):
+            os.fsync(file.fileno())
+    assert (theirs / "f").read_text() == "theirs, later"

@@ -19,7 +19,7 @@ from tools.mounting.behind import Behind
 from tools.mounting.homes import Homes
 from tools.mounting.nodes import Node, Nodes
 from tools.mounting.pending import Pending
-from tools.mounting.told import Told, told
+from tools.mounting.told import Told, this, told
 from tools.mounting.wire import DEADLINE_SECONDS, Fields, Pool, Reply
 
 _log = logging.getLogger(__name__)
@@ -145,9 +145,10 @@ class Base(pyfuse3.Operations):  # type: ignore[misc]  # the library is optional
 
     async def _put(self, number: int, start: int, data: bytes) -> None:
         await self._settle(number)
-        span = f"bytes={start}-{start + len(data) - 1}"
-        reply = await self._ask("PUT", self.nodes.path(number), {"Content-Range": span}, data)
-        self.nodes[number].seen = self.nodes[number].paged = told(reply).seen
+        node, span = self.nodes[number], f"bytes={start}-{start + len(data) - 1}"
+        fields: Fields = {"Content-Range": span, **this(node)}
+        reply = await self._ask("PUT", self.nodes.path(number), fields, data)
+        node.seen = node.paged = told(reply).seen
 
     def _entry(self, number: int, found: Told) -> pyfuse3.EntryAttributes:
         """Return attributes for the kernel."""

@@ -18,7 +18,7 @@ from urllib.parse import quote_from_bytes
 from tools.mounting.homes import NAME_MAX, Home, Homes, Owner
 from tools.mounting.journal import Journal, Work
 from tools.mounting.nodes import Node, Nodes
-from tools.mounting.told import Told, fresh, time_fields, told
+from tools.mounting.told import Told, fresh, this, time_fields, told
 from tools.mounting.wire import Fields, LostError, Pool, Reply
 
 DRAFT_BYTES_MAX: Final = 2**18
@@ -33,6 +33,7 @@ LATEST_SECONDS: Final = 1.0
 RETRY_SECONDS: Final = 1.0
 
 _ASK: Final[Fields] = {"X-Spock-ns": 1, "X-Spock-attr": 1}
+_AGAIN: Final[Fields] = {"X-Spock-flag": os.O_EXCL, "X-Spock-again": 1}
 _SPECIAL: Final = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 
 _log = logging.getLogger(__name__)
@@ -43,13 +44,15 @@ class Draft:
 
     Attributes:
         data: its bytes.
-        flag: with O_EXCL, what somebody else has made meanwhile is left alone.
+        replaces: what somebody else has made meanwhile is replaced, as the program wants.
+        losses: how often the server had been lost when it was begun.
         timer: sends it, if nothing does before.
     """
 
-    def __init__(self, flag: int, timer: asyncio.TimerHandle) -> None:
+    def __init__(self, *, replaces: bool, losses: int, timer: asyncio.TimerHandle) -> None:
         self.data = bytearray()
-        self.flag = flag
+        self.replaces = replaces
+        self.losses = losses
         self.timer = timer
 
 
@@ -93,6 +96,7 @@ class Behind:
         self._bytes = 0  # of files that are on their way
         self._queued: set[int] = set()  # files whose request has not begun
         self._is_lost = False
+        self._losses = 0
         self._waiting: dict[int, Node] = {}
 
     def home(self, directory: int, name: bytes, owner: Owner, mode: int) -> Home | None:
@@ -120,7 +124,9 @@ class Behind:
         node, made = self._place(directory, name, home, fresh(mode, home.owner, 0, self._now()))
         loop = asyncio.get_running_loop()
         timer = loop.call_later(LATEST_SECONDS, self.send, node)
-        self._drafts[node.number] = Draft(flag & os.O_EXCL, timer)
+        replaces = flag & (os.O_EXCL | os.O_TRUNC) == os.O_TRUNC
+        draft = Draft(replaces=replaces, losses=self._losses, timer=timer)
+        self._drafts[node.number] = draft
         return node, made
 
     async def mkdir(self, directory: int, name: bytes, home: Home, mode: int) -> tuple[Node, Told]:
@@ -131,6 +137,7 @@ class Behind:
         node, made = self._place(directory, name, home, made)
         self.homes.add(node.number, Home(home.owner, home.maker, is_inherited=home.is_inherited))
         fields: Fields = {"X-Spock-mode": mode, **_owner(home.maker)}
+        fields |= time_fields("mtime", made.mtime)
         self._add(node, lambda: self._make(node, "MKDIR", fields))
         return node, made
 
@@ -214,7 +221,7 @@ class Behind:
         async def work() -> None:
             for method, fields in wanted:
                 if method not in ("CHOWN", "TRUNCATE"):  # as it is already, see `told.amended`
-                    await self._do(node, method, {**_ASK, **fields})
+                    await self._do(node, method, {**_ASK, **this(node), **fields})
 
         self._add(node, work, after_all_inside=stat.S_ISDIR(after.mode))
 
@@ -238,7 +245,8 @@ class Behind:
             **time_fields("atime", was.atime),
             **time_fields("mtime", was.mtime),
             **_owner(Owner(was.uid, was.gid)),
-            "X-Spock-flag": draft.flag,
+            # Once the server was lost, somebody else may have made something later than this.
+            "X-Spock-flag": 0 if draft.replaces and draft.losses == self._losses else os.O_EXCL,
         }
         try:
             await self._make(node, "MAKE", fields, bytes(draft.data))
@@ -313,15 +321,15 @@ class Behind:
             raise
 
     async def _do(self, node: Node, method: str, fields: Fields, data: bytes = b"") -> None:
-        """Make a request, again and again until the server has answered it."""
+        """Make a request, again and again until the server has answered it.
+
+        What was made, but not answered, is known by its attributes and bytes; else something
+        that is there was not made here, or not left as it was, and is left alone.
+        """
         reply = await self._try(node, method, fields, data)
         while reply is None:
             await asyncio.sleep(RETRY_SECONDS)
-            try:
-                # What is there is perhaps what was made, but not answered.
-                reply = await self._try(node, method, {**fields, "X-Spock-flag": 0}, data)
-            except FileExistsError:
-                reply = await self._try(node, "GETATTR", _ASK)
+            reply = await self._try(node, method, {**fields, **_AGAIN}, data)
         self._is_lost = False
         self._learn(node, told(reply))
 
@@ -339,6 +347,7 @@ class Behind:
         if not self._is_lost:
             _log.warning("the server is lost; what is to be written waits for it: %s", error)
         self._is_lost = True
+        self._losses += 1
 
     def _learn(self, node: Node, now: Told) -> None:
         """Note what the server says of something new."""

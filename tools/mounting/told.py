@@ -10,6 +10,8 @@ from tools.mounting.wire import Fields, Reply
 if TYPE_CHECKING:
     import pyfuse3
 
+    from tools.mounting.nodes import Node
+
 SECOND_NS = 1_000_000_000
 _BLOCK_BYTES = 4096
 _SECTORS = 8  # of 512 bytes, in a block
@@ -118,6 +120,11 @@ def amended(
     if which.update_mtime:
         after = after._replace(mtime=wanted.st_mtime_ns)
     return after
+
+
+def this(node: "Node") -> Fields:
+    """Return the field that says what is to be changed: nothing else that has its name by now."""
+    return {} if node.key is None else {"X-Spock-is": node.key[1]}
 
 
 def time_fields(name: str, time_ns: int) -> Fields:

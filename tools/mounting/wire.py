@@ -17,6 +17,14 @@ CONNECTIONS_MAX: Final = 40
 DEADLINE_SECONDS: Final = 30.0
 """For one operation, as in the reference client."""
 
+_HARMLESS: Final = frozenset(
+    {
+        *("OPTIONS", "GETATTR", "READDIR", "ACCESS", "READLINK", "STATFS", "LISTXATTR"),
+        *("GETXATTR", "GET", "HEAD", "FSYNC", "RELEASE", "WATCH"),
+    }
+)
+"""Methods that may be asked for twice, whatever has happened in between."""
+
 _HEAD_MAX: Final = 2**16
 _OF_STATUS: Final = {
     400: errno.EINVAL,
@@ -131,6 +139,12 @@ class _Connection:
         self.is_new = False
         return Reply(status, fields, body)
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether the server is known to have closed it."""
+        ended = self._reader.at_eof() or self._reader.exception() is not None
+        return ended or self._writer.is_closing()
+
     def close(self) -> None:
         self._writer.close()
 
@@ -180,7 +194,7 @@ class Pool:
         async with self._room:
             try:
                 async with asyncio.timeout(DEADLINE_SECONDS):
-                    reply = await self._exchange(request, has_body=method != "HEAD")
+                    reply = await self._exchange(method, request)
             except TimeoutError as error:
                 raise LostError(errno.EIO, "the server does not answer") from error
         if reply.status not in _GOOD:
@@ -192,15 +206,16 @@ class Pool:
         while self._idle:
             self._idle.pop().close()
 
-    async def _exchange(self, request: bytes, *, has_body: bool) -> Reply:
+    async def _exchange(self, method: str, request: bytes) -> Reply:
         while True:
             connection = await self._connect()
             try:
-                reply = await connection.ask(request, has_body=has_body)
+                reply = await connection.ask(request, has_body=method != "HEAD")
             except _Cut as cut:
                 connection.close()
-                # The server may close an idle connection just when a request is on its way.
-                if connection.is_new or not cut.is_early:
+                # The server may close an idle connection just when a request is on its way. But it
+                # may also have done what it was asked for, and others more: then once is enough.
+                if connection.is_new or not cut.is_early or method not in _HARMLESS:
                     raise LostError(errno.EIO, "the connection was lost") from cut
             except BaseException:
                 connection.close()  # what may still come is the answer to this request
@@ -213,7 +228,7 @@ class Pool:
         now = asyncio.get_running_loop().time()
         while self._idle:
             connection = self._idle.pop()
-            if now - connection.last < IDLE_SECONDS:
+            if now - connection.last < IDLE_SECONDS and not connection.is_cut:
                 return connection
             connection.close()
         try:

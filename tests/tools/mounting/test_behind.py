@@ -1,11 +1,12 @@
 """New files that the server hears of late: nothing is lost without a word."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
 import stat
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,83 @@ class Mounting:
         assert self.behind.write(node, 0, data)
         self.behind.send(node)
         return node
+
+
+class Relay:
+    """Stands between a client and a server, which may die just when it has done something.
+
+    Args:
+        port: of the server.
+        method: whose first answer is lost.
+        then: called when the server has answered, and nobody has heard of it.
+
+    Attributes:
+        port: where it listens.
+        lost: how many answers were.
+    """
+
+    def __init__(self, port: int, method: bytes, then: Callable[[], None]) -> None:
+        self._port = port
+        self._method = method
+        self._then = then
+        self.port = 0
+        self.lost = 0
+        self._tasks: set[asyncio.Future[None]] = set()
+
+    @contextlib.asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        async with await asyncio.start_server(self._relay, "127.0.0.1", 0) as server:
+            self.port = server.sockets[0].getsockname()[1]
+            yield
+            await asyncio.gather(*self._tasks)
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        over = asyncio.get_running_loop().create_future()
+        self._tasks.add(over)
+        theirs, ours = await asyncio.open_connection("127.0.0.1", self._port)
+        back = asyncio.create_task(_pass_on(theirs, writer))
+        try:
+            while request := await reader.read(2**16):
+                if not self.lost and request.startswith(self._method):
+                    self.lost += 1
+                    back.cancel()  # nothing of the answer gets through
+                    await asyncio.wait({back})
+                    ours.write(request)
+                    assert await theirs.read(1)
+                    self._then()
+                    break
+                ours.write(request)
+        finally:
+            ours.close()
+            writer.close()
+            await asyncio.wait({back})
+            over.set_result(None)
+
+
+async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(2**16):
+        writer.write(data)
+
+
+def relayed(
+    port: int,
+    work: Callable[[Mounting], Coroutine[None, None, None]],
+    method: bytes,
+    then: Callable[[], None] = lambda: None,
+) -> int:
+    """Do work through a relay; returns how many answers were lost."""
+
+    async def all_() -> int:
+        relay = Relay(port, method, then)
+        async with relay.listening():
+            mounting = Mounting(relay.port)
+            try:
+                await work(mounting)
+            finally:
+                mounting.pool.close()
+        return relay.lost
+
+    return asyncio.run(all_())
 
 
 def run(port: int, work: Callable[[Mounting], Coroutine[None, None, None]]) -> None:
@@ -123,20 +201,24 @@ def test_what_is_set_while_it_waits_is_sent_with_it(disk: Spocked) -> None:
 
 
 def test_what_somebody_else_has_made_meanwhile_is_left_alone_or_replaced(disk: Spocked) -> None:
-    disk.at("exclusive").write_text("theirs")
     disk.at("shared").write_text("theirs, longer")
 
     async def work(mounting: Mounting) -> None:
-        node = await mounting.make(b"shared", b"mine", 0)
+        node = await mounting.make(b"shared", b"mine", os.O_TRUNC)
         await mounting.behind.settle(node.number)
-        node = await mounting.make(b"exclusive")
-        with pytest.raises(FileExistsError):
-            await mounting.behind.settle(node.number)
-        assert mounting.vanished == [(ROOT, b"exclusive")]
-        assert mounting.behind.failed == 1
+        # Who does not want it cut, as `>>` does not, would have kept what is there.
+        for number, flag in enumerate((os.O_EXCL, os.O_EXCL | os.O_TRUNC, 0, os.O_APPEND)):
+            name = b"exclusive%d" % number
+            disk.at(name.decode()).write_text("theirs")
+            mounting.homes.add(ROOT, Home(NOBODY, NOBODY, is_inherited=False))
+            node = await mounting.make(name, flag=flag)
+            with pytest.raises(FileExistsError):
+                await mounting.behind.settle(node.number)
+            assert mounting.vanished.pop() == (ROOT, name)
+            assert mounting.behind.failed == number + 1
+            assert disk.at(name.decode()).read_text() == "theirs"
 
     run(disk.server.port, work)
-    assert disk.at("exclusive").read_text() == "theirs"
     assert disk.at("shared").read_text() == "mine"
 
 
@@ -151,3 +233,102 @@ def test_what_the_feed_told_meanwhile_is_asked_for_anew(disk: Spocked) -> None:
         assert len(mounting.renewed) == 1
 
     run(disk.server.port, work)
+
+
+def test_what_was_made_but_not_answered_is_known_again(disk: Spocked) -> None:
+    async def work(mounting: Mounting) -> None:
+        node = await mounting.make(b"a", flag=os.O_TRUNC)
+        await mounting.behind.settle(node.number)
+        assert mounting.behind.failed == 0
+        found = disk.at("a").stat()
+        assert node.key == (found.st_dev, found.st_ino)
+
+    assert relayed(disk.server.port, work, b"MAKE ") == 1
+    assert disk.at("a").read_bytes() == b"data"
+
+
+@pytest.mark.parametrize("flag", [os.O_EXCL, os.O_TRUNC, 0])
+@pytest.mark.parametrize("theirs", [b"", b"data", b"theirs, longer"])
+def test_what_somebody_else_has_put_in_its_place_meanwhile_stays(
+    disk: Spocked, theirs: bytes, flag: int
+) -> None:
+    def replace() -> None:
+        disk.at("new").write_bytes(theirs)
+        disk.at("new").rename(disk.at("a"))
+
+    async def work(mounting: Mounting) -> None:
+        node = await mounting.make(b"a", flag=flag)
+        with pytest.raises(FileExistsError):
+            await mounting.behind.settle(node.number)
+        assert mounting.behind.failed == 1
+
+    assert relayed(disk.server.port, work, b"MAKE ", replace) == 1
+    assert disk.at("a").read_bytes() == theirs
+
+
+def test_what_was_to_replace_something_replaces_nothing_that_is_later(disk: Spocked) -> None:
+    """A file waits for its directory, whose answer is lost; meanwhile somebody else makes it."""
+
+    def theirs() -> None:
+        (disk.at("d") / "a").write_bytes(b"theirs")
+
+    async def work(mounting: Mounting) -> None:
+        home = mounting.behind.home(ROOT, b"d", NOBODY, 0o755)
+        assert home is not None
+        above, _ = await mounting.behind.mkdir(ROOT, b"d", home, 0o755)
+        inside = mounting.behind.home(above.number, b"a", NOBODY, FILE)
+        assert inside is not None
+        node, _ = await mounting.behind.create(above.number, b"a", inside, FILE, os.O_TRUNC)
+        node.lookups += 1
+        mounting.behind.send(node)
+        with pytest.raises(OSError, match=r"exists|ESTALE|409|removed"):
+            await mounting.behind.settle(node.number)
+
+    assert relayed(disk.server.port, work, b"MKDIR ", theirs) == 1
+    assert (disk.at("d") / "a").read_bytes() == b"theirs"
+
+
+def test_directories_and_links_are_known_again_or_left_alone(disk: Spocked) -> None:
+    async def work(mounting: Mounting) -> None:
+        home = mounting.behind.home(ROOT, b"d", NOBODY, 0o755)
+        assert home is not None
+        node, _ = await mounting.behind.mkdir(ROOT, b"d", home, 0o755)
+        link, _ = await mounting.behind.symlink(ROOT, b"l", home, b"where")
+        await mounting.behind.settle(node.number, link.number)
+        assert mounting.behind.failed == 0
+
+    assert relayed(disk.server.port, work, b"MKDIR ") == 1
+    disk.at("l").unlink()
+    disk.at("d").rmdir()
+
+    def replace() -> None:
+        disk.at("l").unlink()
+        disk.at("l").symlink_to("theirs")
+
+    async def other(mounting: Mounting) -> None:
+        home = mounting.behind.home(ROOT, b"l", NOBODY, 0)
+        assert home is not None
+        link, _ = await mounting.behind.symlink(ROOT, b"l", home, b"where")
+        with pytest.raises(FileExistsError):
+            await mounting.behind.settle(link.number)
+
+    assert relayed(disk.server.port, other, b"SYMLINK ", replace) == 1
+    assert disk.at("l").readlink().name == "theirs"
+
+
+def test_attributes_of_what_has_come_in_its_place_are_left_alone(disk: Spocked) -> None:
+    def replace() -> None:
+        disk.at("new").write_bytes(b"theirs")
+        disk.at("new").chmod(0o600)
+        disk.at("new").rename(disk.at("a"))
+
+    async def work(mounting: Mounting) -> None:
+        node = await mounting.make(b"a")
+        assert node.told is not None
+        mounting.behind._queued.clear()  # as if its request had begun
+        assert mounting.behind.amend(node, node.told, [("CHMOD", {"X-Spock-mode": 0o666})])
+        with pytest.raises(OSError, match="ESTALE"):
+            await mounting.behind.settle(node.number)
+
+    assert relayed(disk.server.port, work, b"CHMOD ", replace) == 1
+    assert disk.at("a").stat().st_mode & 0o777 == 0o600

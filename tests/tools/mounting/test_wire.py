@@ -120,6 +120,30 @@ def test_an_answer_that_breaks_off_is_never_taken_for_whole(answer: bytes) -> No
     asyncio.run(work())
 
 
+@pytest.mark.parametrize(("method", "times"), [("GETATTR", 2), ("DELETE", 1), ("RENAME", 1)])
+def test_what_changes_something_is_never_asked_for_twice(method: str, times: int) -> None:
+    """The server may have done it, and somebody else something more, before the answer was lost."""
+    asked: list[bytes] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        first = await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        if first.startswith(b"STATFS"):
+            asked.append(await reader.readuntil(b"\r\n\r\n"))
+        else:
+            asked.append(first)
+        writer.close()
+
+    async def work() -> None:
+        async with serving(handle) as pool:
+            await pool.ask("STATFS", b"/")
+            with contextlib.suppress(OSError):
+                await pool.ask(method, b"/f")
+
+    asyncio.run(work())
+    assert len(asked) == times
+
+
 class Kernel:
     """Notes what it is told."""
 

@@ -9,6 +9,7 @@ import errno
 import os
 import secrets
 import stat
+from collections.abc import Iterator
 from typing import Final
 
 from api.beneath.paths import join, split
@@ -99,7 +100,7 @@ def remove(beneath: Beneath, path: bytes) -> None:
         OSError: it cannot be removed; EXDEV or EBUSY: something is mounted in it, and stays.
     """
     with beneath.entry(path) as entry:
-        if stat.S_ISDIR(os.lstat(entry.name, dir_fd=entry.directory).st_mode):
+        if _is_directory(entry.directory, entry.name):
             _remove_directory(entry.directory, entry.name)
         else:
             os.unlink(entry.name, dir_fd=entry.directory)
@@ -107,34 +108,40 @@ def remove(beneath: Beneath, path: bytes) -> None:
 
 def _remove_directory(above: int, name: bytes) -> None:
     """Remove a directory, however deep it is: what is in one below it is moved up into it."""
-    fd = os.open(name, _DIRECTORY, dir_fd=above)
-    try:
-        _check(fd, reach_of(above))
+    with _doomed(above, name) as fd:
         while names := os.listdir(fd):  # noqa: PTH208 - of a descriptor
             for each in map(os.fsencode, names):
-                if stat.S_ISDIR(os.lstat(each, dir_fd=fd).st_mode):
+                if _is_directory(fd, each):
                     _flatten(fd, each)
                 else:
                     os.unlink(each, dir_fd=fd)
-    finally:
-        os.close(fd)
-    os.rmdir(name, dir_fd=above)
 
 
 def _flatten(above: int, name: bytes) -> None:
     """Remove the files of a directory, move its directories up, and remove it."""
-    fd = os.open(name, _DIRECTORY, dir_fd=above)
-    try:
-        _check(fd, reach_of(above))
-        for each in os.listdir(fd):  # noqa: PTH208 - of a descriptor
-            if stat.S_ISDIR(os.lstat(each, dir_fd=fd).st_mode):
-                up = secrets.token_hex(16)
+    with _doomed(above, name) as fd:
+        for each in map(os.fsencode, os.listdir(fd)):  # noqa: PTH208 - of a descriptor
+            if _is_directory(fd, each):
+                up = secrets.token_hex(16).encode()
                 os.rename(each, up, src_dir_fd=fd, dst_dir_fd=above)
             else:
                 os.unlink(each, dir_fd=fd)
+
+
+@contextlib.contextmanager
+def _doomed(above: int, name: bytes) -> Iterator[int]:
+    """Lend a directory for it to be emptied, and remove it then."""
+    fd = os.open(name, _DIRECTORY, dir_fd=above)
+    try:
+        _check(fd, reach_of(above))
+        yield fd
     finally:
         os.close(fd)
     os.rmdir(name, dir_fd=above)
+
+
+def _is_directory(above: int, name: bytes) -> bool:
+    return stat.S_ISDIR(os.lstat(name, dir_fd=above).st_mode)
 
 
 def _check(fd: int, reach: Reach) -> None:

@@ -19,6 +19,36 @@ decode_unchecked = _decoder.decode
 """Decode without translating errors: for hot loops over records that the log itself wrote."""
 
 
+_STATE_AT = 6
+"""Where the fields of a state begin that nobody's face wrote: after the event's array, its tag, an
+empty author and the state's array, whose length takes two bytes."""
+
+_BY_NOBODY = b"\xa0\xdc"
+"""That empty author, and that array."""
+
+
+def stored_fields(fields: tuple[object, ...]) -> bytes:
+    """Return how the first fields of a state are stored.
+
+    Args:
+        fields: at most 15.
+    """
+    return _encoder.encode(fields)[1:]
+
+
+def begins_with(record: bytes, stored: bytes) -> bool:
+    """Say whether a record of a live node certainly has a state that begins with some fields.
+
+    Args:
+        record: the record.
+        stored: the fields, as `stored_fields` gives them.
+
+    Returns:
+        False also where it cannot be seen without decoding the record.
+    """
+    return record.startswith(stored, _STATE_AT) and record.startswith(_BY_NOBODY, 2)
+
+
 def is_of_node(record: bytes) -> bool:
     """Say whether a record is of a node: its tag, the first thing in the array, says so."""
     return len(record) > 1 and record[1] in _NODE_TAGS

@@ -18,6 +18,10 @@ _FIELDS = (
 )
 CHILD = f"{_FIELDS} where n.parent = ? and n.name = ?"
 CHILDREN = f"{_FIELDS} where n.parent = ?"
+RECORDS = (
+    "select n.name, n.number, e.record from nodes n join events e on e.position = n.position"
+    " where n.parent = ?"
+)
 CHILDREN_AFTER = f"{_FIELDS} where n.parent = ? and n.name > ? order by n.name limit ?"
 HAS_CHILDREN = "select 1 from nodes where parent = ? limit 1"
 NODE = f"{_FIELDS} where n.number = ? and n.parent is not null"
@@ -118,6 +122,14 @@ class Tree:
         except (msgspec.MsgspecError, AttributeError):  # damaged, or a tombstone
             return {node.state.name: node for node in self._nodes(CHILDREN, parent)}
         return found
+
+    def records_by_name(self, parent: int) -> dict[bytes, tuple[int, bytes]]:
+        """Return number and last record of the nodes directly in a directory by their raw names.
+
+        For who compares records without decoding them.
+        """
+        rows = fetch(self._connection, RECORDS, (parent,))
+        return {name: (number, record) for name, number, record in rows}
 
     def children_after(self, parent: int, name: bytes, limit: int) -> list[Node]:
         """Return a page of the nodes directly in a directory, in order of their raw names.

@@ -42,8 +42,8 @@ from watcher.choose import choose
 from watcher.describer import Describer, Roots, When
 from watcher.directories import directories_max
 from watcher.excludes import Excludes
+from watcher.hidden import private_files
 from watcher.inotify import watch_limit
-from watcher.look import private_files
 from watcher.metadata.pool import ProbePool
 from watcher.metadata.task import Limits
 from watcher.observer import Observer, detach_missing

@@ -17,7 +17,8 @@ from watcher.backend import Place
 from watcher.directories import Directories
 from watcher.excludes import Excludes
 from watcher.filesystems import Filesystems
-from watcher.look import Looker, PrivateFiles, private_files
+from watcher.hidden import PrivateFiles, private_files
+from watcher.look import Looker
 from watcher.mounts import MountTable
 from watcher.observation import Facts, unchanged
 from watcher.root import Root, RootAbsentError, is_empty, judge, open_root

@@ -245,7 +245,7 @@ class Follower:
                 if fd is None:
                     before = self._lost.get(place)
                     lost[place] = _Lost(sign, before.since if before else now)
-                elif not looker.is_private(fd, place.name):
+                elif not looker.hidden.is_private(fd, place.name):
                     seen = looker.look(fd, place, NOTHING if doubtful else sign)
                     if not is_anothers(seen, self._settling, self._tools.tree):
                         batch[place] = seen

@@ -3,37 +3,16 @@
 import errno
 import os
 import stat
-from collections.abc import Iterable, Mapping
 
 from eventlog.events import Content, State
 from watcher.backend import NOTHING, Place, Sign
 from watcher.birth import birth_ns
 from watcher.excludes import Excludes
 from watcher.filesystems import Filesystems
+from watcher.hidden import Hidden, PrivateFiles
 from watcher.observation import Facts, Observation, new_state
 from watcher.reconcile import File
 from watcher.times import storable_ns
-
-PrivateFiles = Mapping[tuple[int, int], frozenset[bytes]]
-"""For a directory (st_dev, st_ino) the names in it that belong to the server itself."""
-
-
-def private_files(paths: Iterable[bytes]) -> PrivateFiles:
-    """Return where the server's own files lie, in a form that holds however a root reaches them.
-
-    Args:
-        paths: absolute paths, in directories that exist; the files themselves need not.
-
-    Raises:
-        OSError: a directory is missing.
-    """
-    found: dict[tuple[int, int], frozenset[bytes]] = {}
-    for path in paths:
-        directory, name = os.path.split(path)
-        facts = os.stat(directory or b".")  # noqa: PTH116 - bytes
-        key = (facts.st_dev, facts.st_ino)
-        found[key] = found.get(key, frozenset()) | {name}
-    return found
 
 
 class Looker:
@@ -45,15 +24,13 @@ class Looker:
         private: the server's own files.
 
     Attributes:
+        hidden: which names must not be in the feed.
         fs_by_device: identity of the filesystems seen so far, by `st_dev`.
     """
 
     def __init__(self, filesystems: Filesystems, excluded: Excludes, private: PrivateFiles) -> None:
         self._filesystems = filesystems
-        self._excluded = excluded
-        self._private = private
-        self._private_names = frozenset(name for names in private.values() for name in names)
-        self._private_texts = frozenset(map(os.fsdecode, self._private_names))
+        self.hidden = Hidden(excluded, private)
         self.fs_by_device: dict[int, int] = {}
 
     def forget(self) -> None:
@@ -70,27 +47,6 @@ class Looker:
         """Return which file a descriptor stands for, or raise OSError."""
         found = os.fstat(fd)
         return self._fs_of(found.st_dev, fd), found.st_ino
-
-    def hidden(self, directory_fd: int, name: bytes) -> bool:
-        """Say whether a name must not be in the feed: excluded, or a file of the server."""
-        return self._excluded(name) or self.is_private(directory_fd, name)
-
-    def hides(self, directory_fd: int, name: str) -> bool:
-        """As `hidden`, for a name that `os.scandir` has decoded already."""
-        if self._excluded.hides(name):
-            return True
-        return name in self._private_texts and self.is_private(directory_fd, os.fsencode(name))
-
-    def is_excluded(self, name: bytes) -> bool:
-        """Say whether a name is excluded from the feed by the configuration."""
-        return self._excluded(name)
-
-    def is_private(self, directory_fd: int, name: bytes) -> bool:
-        """Say whether a name is a file of the server itself."""
-        if name not in self._private_names:
-            return False
-        found = os.fstat(directory_fd)
-        return name in self._private.get((found.st_dev, found.st_ino), ())
 
     def look(self, directory_fd: int, place: Place, sign: Sign = NOTHING) -> Observation:
         """Look at a place.

@@ -235,7 +235,7 @@ class Scan:
             self._tools.unwatched(error)
 
     def _entries(self, fd: int) -> Iterator[_Entry]:
-        hides = self._tools.looker.hides
+        hides = self._tools.looker.hidden.hides
         # btrfs lists no more than there was when a directory was opened, or rewound: without this,
         # nothing that came before it was watched (btrfs_dir_llseek of Linux, since 6.5).
         os.lseek(fd, 0, os.SEEK_SET)
@@ -309,7 +309,7 @@ class Scan:
 
     def _missing(self, node: Node) -> None:
         place = Place(node.state.parent, node.state.name)
-        excluded = self._tools.looker.is_excluded(node.state.name)
+        excluded = self._tools.looker.hidden.is_excluded(node.state.name)
         self._batch[place] = Observation(place, None, NOTHING, excluded=excluded)
 
     def _path(self, number: int) -> str:

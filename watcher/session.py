@@ -15,7 +15,8 @@ from watcher.cookie import remove_leftovers
 from watcher.directories import Directories
 from watcher.excludes import Excludes
 from watcher.filesystems import Filesystems
-from watcher.look import Looker, PrivateFiles
+from watcher.hidden import PrivateFiles
+from watcher.look import Looker
 from watcher.mounts import Mount, MountTable
 from watcher.recorder import Recorded, Recorder
 from watcher.root import Root, RootAbsentError, is_empty, judge, open_root

@@ -10,7 +10,8 @@ import pytest
 from watcher.backend import Place
 from watcher.excludes import Excludes
 from watcher.filesystems import Filesystems
-from watcher.look import Looker, private_files
+from watcher.hidden import private_files
+from watcher.look import Looker
 from watcher.mounts import MountTable
 
 
@@ -76,11 +77,11 @@ def test_what_is_excluded_is_said_to_be(tmp_path: Path, directory: int, looker: 
 def test_the_servers_files_are_private_only_where_they_lie(
     tmp_path: Path, directory: int, looker: Looker
 ) -> None:
-    assert looker.is_private(directory, b"log.db")
-    assert not looker.is_private(directory, b"other.db")
+    assert looker.hidden.is_private(directory, b"log.db")
+    assert not looker.hidden.is_private(directory, b"other.db")
     (tmp_path / "below").mkdir()
     below = os.open(tmp_path / "below", os.O_RDONLY)
-    assert not looker.is_private(below, b"log.db")
+    assert not looker.hidden.is_private(below, b"log.db")
     os.close(below)
 
 

@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import apsw
@@ -18,10 +18,6 @@ _FIELDS = (
 )
 CHILD = f"{_FIELDS} where n.parent = ? and n.name = ?"
 CHILDREN = f"{_FIELDS} where n.parent = ?"
-RECORDS = (
-    "select n.name, n.number, e.record from nodes n join events e on e.position = n.position"
-    " where n.parent = ?"
-)
 CHILDREN_AFTER = f"{_FIELDS} where n.parent = ? and n.name > ? order by n.name limit ?"
 HAS_CHILDREN = "select 1 from nodes where parent = ? limit 1"
 NODE = f"{_FIELDS} where n.number = ? and n.parent is not null"
@@ -38,6 +34,11 @@ BY_FILES = (
     f"{_PAIRS} {_ANSWERS} on n.fs = asked.x and n.ino = asked.y and n.parent is not null {_EVENTS}"
 )
 BY_NUMBERS = f"{_FIELDS} where n.number in ({', '.join('?' * TOGETHER)}) and n.parent is not null"
+_RAW = (
+    "select n.parent, n.name, n.number, e.record"
+    " from nodes n join events e on e.position = n.position"
+)
+RECORDS = f"{_RAW} where n.parent in ({', '.join('?' * TOGETHER)})"
 COUNT_OUTSTANDING = "select content, count(*) from nodes where content is not null group by content"
 COUNT_EVENTS = "select count(*) from events"
 COUNT_BELOW = (
@@ -123,13 +124,20 @@ class Tree:
             return {node.state.name: node for node in self._nodes(CHILDREN, parent)}
         return found
 
-    def records_by_name(self, parent: int) -> dict[bytes, tuple[int, bytes]]:
-        """Return number and last record of the nodes directly in a directory by their raw names.
+    def records(self, parents: Sequence[int]) -> list[dict[bytes, tuple[int, bytes]]]:
+        """Return what is directly in directories, for who compares records without decoding them.
 
-        For who compares records without decoding them.
+        Args:
+            parents: numbers of at most `TOGETHER` directories, each once.
+
+        Returns:
+            For each directory the number and the last record of each node by its raw name.
         """
-        rows = fetch(self._connection, RECORDS, (parent,))
-        return {name: (number, record) for name, number, record in rows}
+        found: dict[int, dict[bytes, tuple[int, bytes]]] = {parent: {} for parent in parents}
+        padded = (*parents, *[None] * (TOGETHER - len(parents)))
+        for parent, name, number, record in fetch(self._connection, RECORDS, padded):
+            found[parent][name] = (number, record)
+        return list(found.values())
 
     def children_after(self, parent: int, name: bytes, limit: int) -> list[Node]:
         """Return a page of the nodes directly in a directory, in order of their raw names.

@@ -46,6 +46,7 @@ from watcher.hidden import private_files
 from watcher.inotify import watch_limit
 from watcher.metadata.pool import ProbePool
 from watcher.metadata.task import Limits
+from watcher.nursery import Nursery
 from watcher.observer import Observer, detach_missing
 from watcher.quiet import QuietHours
 from watcher.root import Root
@@ -77,13 +78,14 @@ class System:
     Args:
         config: what to serve and how.
         clock: time.
+        nursery: makes processes that help with the first scans, if there are to be any.
 
     Raises:
         LogError: the database cannot be used.
         OperatorError: the directory of the snapshots cannot.
     """
 
-    def __init__(self, config: Config, clock: Clock) -> None:
+    def __init__(self, config: Config, clock: Clock, nursery: Nursery | None = None) -> None:
         folds = LIBRARY_FOLDS if config.library.enabled else FOLDS
         self.log = open_log(config.database, folds, clock, Ballast(config.database))
         self.library = LibraryStore(self.log)
@@ -92,6 +94,7 @@ class System:
         self.reader = FeedReader(self.log, self.snapshots.store)
         self.config = config
         self._clock = clock
+        self._nursery = nursery
         self._lock = threading.Lock()
         self._quiet = QuietHours(config.quiet_hours)
         self._absent: set[str] = set()
@@ -137,6 +140,8 @@ class System:
             observer.join()
         self.describer.join()
         self.upkeep.join()
+        if self._nursery is not None:
+            self._nursery.close()
         self.reader.close()
         self.library.close()
         self.log.close()
@@ -248,6 +253,7 @@ class System:
             others_walk=lambda: any(
                 other.status.walking for other in self.observers if other.root.name != name
             ),
+            nursery=self._nursery,
         )
         settling = Settling()
         self._settlings.append(settling)
@@ -263,6 +269,12 @@ class System:
 
     def _changed(self) -> None:
         """Note, on an observer's thread, that a scan ended or a root went away."""
+        self._note_ready()
+        states = [observer.status for observer in self.observers]
+        if self._nursery is not None and all(s.scans or s.state == "offline" for s in states):
+            self._nursery.close()
+
+    def _note_ready(self) -> None:
         with self._lock:
             states = [observer.status for observer in self.observers]
             self._note_absent(states)

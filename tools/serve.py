@@ -25,6 +25,7 @@ from tools.errors import OperatorError
 from tools.places import Places
 from tools.progress import Progress
 from tools.spockfs_users import check_open
+from watcher.nursery import Nursery
 
 _log = logging.getLogger("nasfeed")
 
@@ -43,6 +44,11 @@ def run(arguments: argparse.Namespace) -> int:
     """
     config = configuration.serve_config(arguments)
     process.tune()
+    with contextlib.closing(Nursery.fork()) as nursery:  # before anything is open
+        return _serve(config, nursery)
+
+
+def _serve(config: Config, nursery: Nursery) -> int:
     os.umask(0o077)  # the log names every file, also those in directories that are not for all
     clock = SystemClock()
     progress = Progress(sys.stderr, clock)
@@ -51,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     for note in config.notes:
         _log.warning("%s", note)
     with _bound(config) as bound, _bound_spockfs(config) as spockfs:
-        system = _system(config, clock)
+        system = _system(config, clock, nursery)
         # Until the event loop handles signals, both that stop a server do the same.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
@@ -96,9 +102,9 @@ def _bound_spockfs(config: Config) -> Iterator[Bound | None]:
         raise OperatorError(f"spockfs: {error}") from error
 
 
-def _system(config: Config, clock: Clock) -> System:
+def _system(config: Config, clock: Clock, nursery: Nursery) -> System:
     try:
-        return System(config, clock)
+        return System(config, clock, nursery)
     except (LogUnavailableError, LogFormatError) as error:
         with config.blaming("database_url"):
             raise OperatorError(str(error)) from error

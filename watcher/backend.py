@@ -1,7 +1,8 @@
 """What every notification backend offers: hints where to look. A backend decides nothing."""
 
+from collections.abc import Mapping, Sequence
 from enum import IntFlag
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 
 class Sign(IntFlag):
@@ -137,4 +138,35 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Stop noticing and free everything."""
+        ...
+
+
+@runtime_checkable
+class Foresighted(Protocol):
+    """A backend that can keep what happens in directories before it is told of them.
+
+    So they can be listed first, by anybody, and told of later; what happened since the first call
+    is then hinted at as well.
+    """
+
+    def foresee(self) -> Mapping[int, bytes] | None:
+        """Keep from now on what happens in directories that are not watched.
+
+        Returns:
+            For the number of each mount of the root the beginning of keys of directories on it.
+            They end with the handle that name_to_handle_at(2) gives. None where it cannot be had.
+        """
+        ...
+
+    def watch_listed(self, numbers: Sequence[int], keys: Sequence[bytes]) -> None:
+        """Watch directories that were listed since.
+
+        Args:
+            numbers: their node numbers.
+            keys: for each its mount's beginning, and its handle.
+        """
+        ...
+
+    def forget_strangers(self) -> None:
+        """Keep no longer what happens in directories that are not watched."""
         ...

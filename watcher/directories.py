@@ -25,7 +25,8 @@ PIECE_MAX = 3_000
 _ELSEWHERE = (errno.ELOOP, errno.ENAMETOOLONG)
 """A symbolic link has its place; the path is longer than one call takes."""
 
-_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+"""How a directory is opened to be listed."""
 
 FileOf = Callable[[int], File]
 """Returns which file an open descriptor stands for."""
@@ -108,7 +109,7 @@ class Directories:
             OSError: the disk is in trouble, or it cannot be opened.
         """
         try:
-            fd = os.open(path, _FLAGS, dir_fd=above)
+            fd = os.open(path, FLAGS, dir_fd=above)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -156,7 +157,7 @@ class Directories:
         fd = top
         for piece in _pieces([name for _, name in chain[1:-1]]):
             try:
-                above = os.open(piece, _FLAGS, dir_fd=fd)
+                above = os.open(piece, FLAGS, dir_fd=fd)
             except (FileNotFoundError, NotADirectoryError):
                 return None
             finally:

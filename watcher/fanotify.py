@@ -16,7 +16,7 @@ import errno
 import os
 import select
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from eventlog.clock import Clock, SystemClock
@@ -29,6 +29,9 @@ from watcher.pace import Pace
 
 READ_BYTES: Final = 256 * 1024
 """Size of one read: some 800 events of the longest names, 3,000 of short ones."""
+
+_FSID_BYTES: Final = 8
+"""Of a filesystem's number, with which keys begin."""
 
 _RETRY_SECONDS: Final = 1.0
 """Pause after a failed read, so that a broken descriptor makes a slow poll and no busy loop."""
@@ -143,6 +146,33 @@ class FanotifyBackend:
             key = self._key_of.get(number)
             if key is not None:
                 self._detach(number, key)
+
+    def foresee(self) -> Mapping[int, bytes] | None:
+        """Keep what happens anywhere on marked filesystems; see `watcher.backend.Foresighted`."""
+        if not self.is_whole:
+            return None
+        with self._noticed:
+            self._places.heed_strangers(heed=True)
+        return {mount_id: found.fsid for mount_id, found in self._filesystems.items()}
+
+    def watch_listed(self, numbers: Sequence[int], keys: Sequence[bytes]) -> None:
+        """Watch directories that were listed; see `watcher.backend.Foresighted`."""
+        with self._noticed:
+            for number, key in zip(numbers, keys, strict=True):
+                old = self._key_of.get(number)
+                if old == key:
+                    continue
+                if old is not None:
+                    self._detach(number, old)
+                self._attach(number, key)
+                self._places.recognize(key, number)
+                if key[:_FSID_BYTES] not in self._marked:  # it was unmounted meanwhile
+                    self._end_one(number, key)
+
+    def forget_strangers(self) -> None:
+        """Drop again what happens in other directories; see `watcher.backend.Foresighted`."""
+        with self._noticed:
+            self._places.heed_strangers(heed=False)
 
     def read(self, timeout_seconds: float) -> Hints:
         """Wait for hints; see `watcher.backend.Backend.read`.
@@ -337,13 +367,15 @@ class FanotifyBackend:
 
     def _take(self, data: bytes) -> None:
         with self._noticed:
-            if self._places.fold(data) or len(self._places.pending) > self._limit:
+            lost = self._places.fold(data)
+            if lost or max(len(self._places.pending), self._places.strange) > self._limit:
                 self._lose()
             if self._has_news():
                 self._noticed.notify_all()
 
     def _lose(self) -> None:
         self._places.pending.clear()
+        self._places.heed_strangers(heed=self._places.strangers is not None)
         self._overflow = True
 
     def _check_marks(self, mounts: MountTable) -> None:
@@ -368,10 +400,13 @@ class FanotifyBackend:
     def _end(self, filesystem: _Filesystem) -> None:
         ended = [(n, key) for n, key in self._key_of.items() if key.startswith(filesystem.fsid)]
         for number, key in ended:
-            place = (number, b"")
-            pending = self._places.pending
-            pending[place] = pending.get(place, 0) | Sign.SELF | Sign.UNMOUNTED
-            self._detach(number, key)
+            self._end_one(number, key)
+
+    def _end_one(self, number: int, key: bytes) -> None:
+        place = (number, b"")
+        pending = self._places.pending
+        pending[place] = pending.get(place, 0) | Sign.SELF | Sign.UNMOUNTED
+        self._detach(number, key)
 
 
 def _path(fd: int) -> bytes:

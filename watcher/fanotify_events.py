@@ -73,12 +73,17 @@ class Places:
         others: further numbers of such a directory, which is at several places in the tree, as by
             a bind mount.
         pending: signs of names in directories.
+        strangers: the same for directories that are not watched, by filesystem and handle; None
+            while nobody wants to know.
+        strange: how many places that are.
     """
 
     def __init__(self) -> None:
         self.numbers: dict[bytes, int] = {}
         self.others: dict[bytes, list[int]] = {}
         self.pending: dict[tuple[int, bytes], int] = {}
+        self.strangers: dict[bytes, dict[bytes, int]] | None = None
+        self.strange = 0
         # Only some of the combinations come. Nothing is cheaper than to look them up.
         self._signs: dict[int, int] = {}
 
@@ -115,7 +120,7 @@ class Places:
             name_at = here + _HANDLE_AT + _HANDLE_BYTES.unpack_from(data, here + _BYTES_AT)[0]
             key = data[here + _KEY_AT : name_at]
             number = self.numbers.get(key)
-            if number is None:
+            if number is None and self.strangers is None:
                 continue
             sign = self._signs.get(mask << 8 | kind)
             if sign is None:
@@ -124,10 +129,31 @@ class Places:
                 name = data[name_at:at].rstrip(b"\0") if kind != _FID else b""
                 self.note(key, number, b"" if name == b"." else name, sign)
 
-    def note(self, key: bytes, number: int, name: bytes, sign: int) -> None:
+    def recognize(self, key: bytes, number: int) -> None:
+        """Give what happened in a directory before it was watched its number."""
+        names = (self.strangers or {}).pop(key, {})
+        self.strange -= len(names)
+        for name, sign in names.items():
+            self.note(key, number, name, sign)
+
+    def heed_strangers(self, *, heed: bool) -> None:
+        """Keep from now on what happens in directories that are not watched, or no longer."""
+        self.strangers = {} if heed else None
+        self.strange = 0
+
+    def note(self, key: bytes, number: int | None, name: bytes, sign: int) -> None:
         """Add signs to a name in a directory, under all numbers that the directory has."""
+        if number is None:
+            self._note_strange(key, name, sign)
+            return
         place = (number, name)
         self.pending[place] = self.pending.get(place, 0) | sign
         for other in self.others.get(key, ()):
             place = (other, name)
             self.pending[place] = self.pending.get(place, 0) | sign
+
+    def _note_strange(self, key: bytes, name: bytes, sign: int) -> None:
+        if self.strangers is not None:
+            names = self.strangers.setdefault(key, {})
+            self.strange += name not in names
+            names[name] = names.get(name, 0) | sign

@@ -144,11 +144,18 @@ class Follower:
             fresh: nothing was ever recorded below the root.
             accept: believe also that other filesystems are mounted below it than before.
         """
+        if self.scan is not None:
+            self.scan.close()
         self._below.clear()
         self._walked = None
         self._losses_at_start = self._losses
         self.scan = Scan(
-            self._tools, self._root, self._settling.is_held, fresh=fresh, accept=accept
+            self._tools,
+            self._root,
+            self._settling.is_held,
+            fresh=fresh,
+            accept=accept,
+            helped=True,
         )
 
     def wait_seconds(self, longest: float) -> float:

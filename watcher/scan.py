@@ -19,9 +19,11 @@ from watcher.directories import Directories
 from watcher.look import Looker
 from watcher.newcomers import Newcomer, Newcomers
 from watcher.observation import Facts, Observation, unchanged_since
-from watcher.reconcile import File, Gone
+from watcher.reconcile import Gone
 from watcher.recorder import Recorded, Recorder
 from watcher.vanished import Vanished
+from watcher.walk import Todo
+from watcher.walkers import Walkers
 from watcher.widen import Batch, Widener
 
 BATCH = 5_000
@@ -33,18 +35,16 @@ CHUNK = 20_000
 PIECE = 1_000
 """Entries of such a directory that are looked up together."""
 
+ALONE_MAX = 2_000
+"""Entries that are compared before other processes are asked to help; for less it is no help."""
+
+WAIT_SECONDS = 0.02
+"""How long their answers are waited for before the hints get their turn."""
+
 _ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 """What `os.fsencode` uses, at a third of its cost."""
 
 _Entry = tuple[bytes, os.stat_result]
-
-
-class _Todo(NamedTuple):
-    """A directory to be listed: its path below the start of the scan, and which file it is."""
-
-    number: int
-    path: bytes
-    file: File
 
 
 class Counts:
@@ -72,6 +72,7 @@ class Tools(NamedTuple):
     aftermath: Callable[[Recorded], None]
     elsewhere: Callable[[Place], None]
     removal_percent: float
+    hire: Callable[[int], Walkers | None]
 
 
 class Scan:
@@ -82,6 +83,7 @@ class Scan:
         start: number of the directory to begin with.
         is_held: whether a face is writing to the file at a place, and records it itself.
         fresh: nothing was ever recorded below it.
+        helped: let other processes help.
         accept: believe also that other filesystems are mounted below it than before.
     """
 
@@ -93,6 +95,7 @@ class Scan:
         *,
         fresh: bool = False,
         accept: bool = False,
+        helped: bool = False,
     ) -> None:
         self.counts = Counts()
         self.unmounted: frozenset[int] = frozenset()
@@ -103,18 +106,24 @@ class Scan:
         self.accept = accept
         self.lost: list[int] = []
         self._first = True
-        self._stack: list[_Todo] = []
+        self._hires = helped and not fresh
+        self._walkers: Walkers | None = None
+        self._stack: list[Todo] = []
+        self._own: list[Todo] = []
         self._batch: Batch = {}
         self._paths: dict[Place, bytes] = {}
         self._gone: dict[int, Gone] = {}
 
     # lost: directories that were to be listed and were not where the tree says.
     # paths: of the directories in the batch, below the start.
+    # own: directories that the walkers have left to us.
 
     @property
     def walked(self) -> bool:
         """Whether every directory was listed and everything present is recorded."""
-        return not (self._first or self._stack or self._batch or self._newcomers)
+        under_way = self._walkers is not None and self._walkers.busy
+        left = self._stack or self._own or self._batch or self._newcomers
+        return not (self._first or left or under_way)
 
     @property
     def gone(self) -> list[Gone]:
@@ -130,18 +139,52 @@ class Scan:
         """
         if self._first:
             self._first = False
-            self._open_and_list(_Todo(self._start, b"", (0, 0)))
-        budget = BATCH
-        while self._stack and len(self._batch) < BATCH and budget > 0:
-            todo = self._stack.pop()
-            before = self.counts.entries
-            self._open_and_list(todo)
-            budget -= self.counts.entries - before + 10
+            self._open_and_list(Todo(self._start, b"", (0, 0)))
+        if self._hires and self._stack and self.counts.entries >= ALONE_MAX:
+            self._hires = False
+            self._hire()
+        if self._walkers:
+            self._let_walk(self._walkers)
+        self._list_some(self._own if self._walkers else self._stack)
         if self._newcomers is not None:
             starving = not self._stack
             self._welcome(self._newcomers, self._newcomers.stored(starving=starving))
         if len(self._batch) >= BATCH or not self._stack:
             self.flush()
+        if self.walked:
+            self.close()
+
+    def close(self) -> None:
+        """Let go who helped; the scan needs no other end. A second call does nothing."""
+        if self._walkers is not None:
+            self._walkers.close()
+            self._walkers = None
+
+    def _hire(self) -> None:
+        """Have other processes compare, if there are any and the backend can do with that."""
+        top = self._tools.directories.fd(self._start)
+        self._walkers = None if top is None else self._tools.hire(top)
+
+    def _let_walk(self, walkers: Walkers) -> None:
+        """Hand directories to the walkers, and take what they have found."""
+        walkers.give(self._stack)
+        for walked in walkers.take(0 if self._own else WAIT_SECONDS):
+            self.counts.entries += walked.entries
+            self.counts.directories += len(walked.numbers)
+            self._own += walked.others
+            self._stack += walked.todos
+        if not walkers:  # all have died
+            self._stack += self._own
+            self._own.clear()
+            self.close()
+
+    def _list_some(self, todos: list[Todo]) -> None:
+        """List directories for a while."""
+        budget = BATCH
+        while todos and len(self._batch) < BATCH and budget > 0:
+            before = self.counts.entries
+            self._open_and_list(todos.pop())
+            budget -= self.counts.entries - before + 10
 
     def give_way(self) -> None:
         """Record what was seen so far, because hints are about to be recorded.
@@ -155,7 +198,7 @@ class Scan:
 
     def _welcome(self, newcomers: Newcomers, directories: Iterable[Newcomer]) -> None:
         """Put directories on the stack whose numbers are known by now."""
-        self._stack += itertools.starmap(_Todo, directories)
+        self._stack += itertools.starmap(Todo, directories)
         self.counts.events = newcomers.recorded
 
     def flush(self) -> None:
@@ -184,9 +227,9 @@ class Scan:
             node = self._tools.tree.child(*place)
             number = None if node is None else node.number
         if number is not None and number not in recorded.unmounted:
-            self._stack.append(_Todo(number, path or b"", (facts.fs, facts.ino)))
+            self._stack.append(Todo(number, path or b"", (facts.fs, facts.ino)))
 
-    def _open_and_list(self, todo: _Todo) -> None:
+    def _open_and_list(self, todo: Todo) -> None:
         """List a directory; one that is not found was moved or removed, or one above it was."""
         number = todo.number
         try:
@@ -203,7 +246,7 @@ class Scan:
             self.counts.unreadable += 1
             self._tools.warn(f"{self._path(number)}: cannot be listed: {error.strerror}")
 
-    def _open(self, todo: _Todo) -> int | None:
+    def _open(self, todo: Todo) -> int | None:
         """Open a directory where it was seen, else where the tree has it by now."""
         directories = self._tools.directories
         if todo.path:
@@ -214,7 +257,7 @@ class Scan:
         kept = directories.fd(todo.number)
         return None if kept is None else os.dup(kept)
 
-    def _list(self, todo: _Todo, fd: int) -> None:
+    def _list(self, todo: Todo, fd: int) -> None:
         """Watch a directory, then observe its entries."""
         self.counts.directories += 1
         self._watch(todo.number, fd)
@@ -249,7 +292,7 @@ class Scan:
                 except FileNotFoundError:
                     continue  # it went away while we looked: hinted at
 
-    def _take_whole(self, todo: _Todo, fd: int, newcomers: Newcomers) -> None:
+    def _take_whole(self, todo: Todo, fd: int, newcomers: Newcomers) -> None:
         """Take all entries of a directory of which nothing is known."""
         state_at, add, number = self._tools.looker.state_at, newcomers.add, todo.number
         for name, found in self._entries(fd):
@@ -260,14 +303,14 @@ class Scan:
                 continue  # it went away while we looked: hinted at
             add(state, _below(todo.path, name) if S_ISDIR(found.st_mode) else None)
 
-    def _compare_whole(self, todo: _Todo, fd: int, entries: list[_Entry]) -> None:
+    def _compare_whole(self, todo: Todo, fd: int, entries: list[_Entry]) -> None:
         known = self._tools.tree.children_by_name(todo.number)
         for name, found in entries:
             self._compare(todo, fd, name, found, known.pop(name, None))
         for node in known.values():
             self._missing(node)
 
-    def _compare_large(self, todo: _Todo, fd: int) -> None:
+    def _compare_large(self, todo: Todo, fd: int) -> None:
         """Compare a directory that is too large to be held: look up by name, both ways."""
         tree, looker, number = self._tools.tree, self._tools.looker, todo.number
         entries = self._entries(fd)
@@ -286,7 +329,7 @@ class Scan:
                     self._missing(node)
 
     def _compare(
-        self, todo: _Todo, fd: int, name: bytes, found: os.stat_result, node: Node | None
+        self, todo: Todo, fd: int, name: bytes, found: os.stat_result, node: Node | None
     ) -> None:
         looker = self._tools.looker
         fs = looker.fs_by_device.get(found.st_dev, -1)
@@ -294,7 +337,7 @@ class Scan:
         if node is not None and unchanged_since(node.state, found, fs):
             if is_directory:
                 below = _below(todo.path, name)
-                self._stack.append(_Todo(node.number, below, (fs, found.st_ino)))
+                self._stack.append(Todo(node.number, below, (fs, found.st_ino)))
             return
         place = Place(todo.number, name)
         if node is not None and node.state.ino == found.st_ino and self._is_held(place):

@@ -9,7 +9,7 @@ from eventlog.connection import open_reader
 from eventlog.events import DISK, SUPER_ROOT
 from eventlog.log import Log
 from projections.tree import Tree
-from watcher.backend import Backend, Place, WatchLimitError
+from watcher.backend import Backend, Foresighted, Place, WatchLimitError
 from watcher.choose import Choice
 from watcher.cookie import remove_leftovers
 from watcher.directories import Directories
@@ -18,10 +18,13 @@ from watcher.filesystems import Filesystems
 from watcher.hidden import PrivateFiles
 from watcher.look import Looker
 from watcher.mounts import Mount, MountTable
+from watcher.nursery import Nursery
 from watcher.recorder import Recorded, Recorder
 from watcher.root import Root, RootAbsentError, is_empty, judge, open_root
 from watcher.scan import Tools
 from watcher.vanished import Vanished
+from watcher.walk import Rules
+from watcher.walkers import Walkers
 from watcher.widen import Widener
 
 SCANNED_KEY = "scanned:"
@@ -48,6 +51,7 @@ class Settings(NamedTuple):
         elsewhere: has a place below another root looked at.
         others_walk: whether another root is being walked, in which something may turn up that is
             missing here.
+        nursery: makes processes that help with scans, if there are to be any.
     """
 
     excluded: Excludes
@@ -62,6 +66,7 @@ class Settings(NamedTuple):
     vanished: Vanished
     elsewhere: Callable[[Place], None]
     others_walk: Callable[[], bool]
+    nursery: Nursery | None = None
 
 
 class Session:
@@ -91,11 +96,14 @@ class Session:
         self._mount: Mount | None = None
         self._below: tuple[Mount, ...] = ()
         self._remounted = False
+        self._walkers: Walkers | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._walkers is not None:
+            self._walkers.close()
         if self._choice is not None:
             self._choice.backend.close()
         self._directories.close()
@@ -146,13 +154,31 @@ class Session:
             looker=self._looker,
             widener=Widener(self._tree, self._directories, self._looker, settings.elsewhere),
             recorder=Recorder(self._log),
-            warn=lambda message: _log.warning("root %s: %s", self._root.name, message),
+            warn=self._warn,
             unwatched=self._unwatched,
             vanished=settings.vanished,
             aftermath=self._aftermath,
             elsewhere=settings.elsewhere,
             removal_percent=settings.removal_percent,
+            hire=self._hire,
         )
+
+    def _hire(self, top: int) -> Walkers | None:
+        """Have processes help with a scan of what is below an open directory, if that can be."""
+        nursery, backend, settings = self._settings.nursery, self.backend, self._settings
+        if nursery is None or not isinstance(backend, Foresighted):
+            return None
+        mounts = backend.foresee()
+        if mounts is None:
+            return None
+        private = tuple((*where, names) for where, names in settings.private.items())
+        devices = self._looker.fs_by_device
+        rules = Rules(self._log.path, settings.excluded.patterns, private, devices, dict(mounts))
+        self._walkers = Walkers(nursery, backend, rules, top, self._warn)
+        return self._walkers
+
+    def _warn(self, message: str) -> None:
+        _log.warning("root %s: %s", self._root.name, message)
 
     @property
     def backend(self) -> Backend:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import watcher.scan
 from eventlog import codec, history
 from eventlog.clock import SystemClock
 from eventlog.connection import open_reader
@@ -17,6 +18,7 @@ from projections.tree import Node, Tree
 from tests.convergence.disk import Picture, differences, picture
 from tests.convergence.table import table_picture
 from tests.serving import DEADLINE_SECONDS, wait_until
+from tests.watcher import nurseries
 from tools.compose import System
 from tools.config import Config
 from tools.roots import Root
@@ -26,8 +28,15 @@ POLL_SECONDS = 0.1
 
 PAGE = 1_000_000
 
-BACKENDS = ["inotify", pytest.param("fanotify", marks=pytest.mark.privileged), "poll"]
-"""What each scenario is tried with."""
+WALKED = "fanotify, walked"
+
+BACKENDS = [
+    "inotify",
+    pytest.param("fanotify", marks=pytest.mark.privileged),
+    pytest.param(WALKED, marks=pytest.mark.privileged),
+    "poll",
+]
+"""What each scenario is tried with; in the third way, other processes help with all scans."""
 
 
 class Nas:
@@ -48,6 +57,10 @@ class Nas:
             "backend": "inotify",
             "poll_interval": POLL_SECONDS,
         }
+        self.walked = config.get("backend") == WALKED
+        if self.walked:
+            usual |= {"backend": "fanotify"}
+            del config["backend"]
         self.config = Config(**(usual | config))
         self._system: System | None = None
 
@@ -58,7 +71,8 @@ class Nas:
         return self._system
 
     def start(self) -> None:
-        self._system = System(self.config, SystemClock())
+        nursery = nurseries.start() if self.walked else None
+        self._system = System(self.config, SystemClock(), nursery)
         self._system.start()
 
     def stop(self) -> None:
@@ -195,12 +209,16 @@ def running(base: Path, *names: str, **config: Any) -> Iterator[Nas]:  # noqa: A
 @contextlib.contextmanager
 def started(nas: Nas) -> Iterator[Nas]:
     """Start a system and wait until every root was scanned; stop it in the end."""
+    alone = watcher.scan.ALONE_MAX
+    if nas.walked:
+        watcher.scan.ALONE_MAX = 0
     nas.start()
     try:
         nas.wait(lambda: all(s.scans for s in nas.statuses()), "every root was scanned")
         yield nas
     finally:
         nas.stop()
+        watcher.scan.ALONE_MAX = alone
 
 
 def write(path: Path, data: bytes = b"content") -> Path:

@@ -86,6 +86,7 @@ class Rig:
         )
         self.session.aftermath = self.follower.aftermath
         self._log = log
+        self.log_path = log.path
 
     def close(self) -> None:
         self.session.__exit__()

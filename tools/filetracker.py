@@ -18,7 +18,7 @@ from api.files.refusal import Refusal
 from api.filetracker import upkeep
 from api.filetracker.digests import Digests
 from api.filetracker.keep import Keeper
-from api.filetracker.store import shown
+from api.filetracker.reasons import shown
 from eventlog.clock import SystemClock
 from tools import original_store
 from tools.errors import OperatorError

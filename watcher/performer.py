@@ -7,6 +7,7 @@ from functools import partial
 from typing import Final
 
 from eventlog.events import DISK
+from projections.tree import Node
 from watcher.backend import Place, Sign
 from watcher.deeds import Deed, How, Touched
 from watcher.observation import Observation
@@ -57,6 +58,7 @@ class Performer:
         self._suspect = suspect
         self._head = head
         self._writings = writings
+        self._children: dict[Place, Node | None] = {}
 
     def perform(self, deeds: Iterable[Deed]) -> None:
         """Make changes in order; those of one author to different paths are recorded together.
@@ -93,6 +95,7 @@ class Performer:
 
     def _finish(self, group: "_Group") -> None:
         """Record what the changes of a group touched, and tell whoever waits."""
+        self._children.clear()
         batch: Batch = {}
         made = {path for path, _ in group.touched}
         for path, how in group.touched:
@@ -167,11 +170,20 @@ class Performer:
     def _known(self, names: Sequence[bytes]) -> int | None:
         number = self._root
         for name in names:
-            node = self._tools.tree.child(number, name)
+            node = self._child(Place(number, name))
             if node is None or not node.state.is_directory:
                 return None
             number = node.number
         return number
+
+    def _child(self, place: Place) -> Node | None:
+        """Return what is recorded at a place, asked once a group, or after each new record.
+
+        Most of what a group touches is in the same few directories.
+        """
+        if place not in self._children:
+            self._children[place] = self._tools.tree.child(*place)
+        return self._children[place]
 
     def _record_way(
         self, names: Sequence[bytes], made: Collection[bytes], author: str
@@ -186,6 +198,7 @@ class Performer:
             batch = {place: self._tools.looker.look(fd, place, Sign.ATTRIBUTES)}
             self._tools.widener.widen(batch)
             self._record(batch, author if b"/".join(names[:depth]) in made else DISK)
+            self._children.clear()
             node = self._tools.tree.child(*place)
             if node is None or not node.state.is_directory:
                 return None

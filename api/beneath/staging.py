@@ -6,10 +6,11 @@ filesystem. What a killed server leaves there is removed at the next start.
 
 import contextlib
 import fcntl
+import itertools
 import os
 import re
 import secrets
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from api.beneath.elsewhere import Elsewhere
 from api.beneath.owned import Owned, give, inherited, taken_over
@@ -27,10 +28,28 @@ ELSEWHERE: Final = OWN + b"/elsewhere"
 _STRAY: Final = b".__tmp__"
 """End of the names of new files; excluded from the feed, too, as some are written elsewhere."""
 
-_RANDOM_BYTES: Final = 16
+_NUMBERS: Final = itertools.count(secrets.randbits(127))
+"""For names that nobody else gives, nor has given before."""
+
 _LITTER: Final = re.compile(r"[0-9a-f]{32}\.__tmp__")
 _NEW: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _HELD: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class _Around(NamedTuple):
+    """Where a file is to be placed.
+
+    Attributes:
+        names: of the lowest directory above it that is there.
+        reach: of that.
+        owned: what the file will have for owner and mode.
+        before: what `lstat` says of what is in its place; None: nothing.
+    """
+
+    names: tuple[bytes, ...]
+    reach: Reach
+    owned: Owned
+    before: os.stat_result | None
 
 
 class NewFile:
@@ -42,22 +61,24 @@ class NewFile:
 
     Args:
         directory: descriptor of where it is written; closed in the end, but not on an error here.
-        owned: owner and mode that it will have in its place, as far as that is known.
+        around: where it is to be placed.
 
     Attributes:
+        before: what `lstat` said of what was in its place when it was begun; None: nothing.
         fd: a descriptor to write to; once it is finished or placed, only to read.
 
     Raises:
         OSError: nothing can be written there.
     """
 
-    def __init__(self, directory: int, owned: Owned) -> None:
+    def __init__(self, directory: int, around: _Around) -> None:
+        self.before = around.before
         self._directory = directory
-        self._owned = owned
+        self._owned = around.owned
         self._is_finished = False
         self._is_placed = False
         while True:
-            self._name = b"%b%b" % (secrets.token_hex(_RANDOM_BYTES).encode(), _STRAY)
+            self._name = b"%032x%b" % (next(_NUMBERS), _STRAY)
             self.fd = os.open(self._name, _NEW, 0o600, dir_fd=directory)
             if self._hold():
                 return
@@ -135,10 +156,8 @@ class NewFile:
             OSError: it cannot be.
         """
         self._end_writing()
-        try:
-            owned = taken_over(os.lstat(name, dir_fd=directory))
-        except FileNotFoundError:
-            owned = inherited(directory)
+        before = _lstat(directory, name)
+        owned = inherited(directory) if before is None else taken_over(before)
         if not self._is_finished or owned != self._owned:
             give(self.fd, owned)
             os.fsync(self.fd)  # or the bytes might outlast a power cut, and not who may read them
@@ -164,13 +183,13 @@ class Staging:
             BadPathError: no client may name such a path.
             OSError: nothing can be written there.
         """
-        names, reach, owned = self._around(split(path))
+        around = self._around(split(path))
         directory = self._open_staging()
-        if reach_of(directory) != reach:
+        if reach_of(directory) != around.reach:
             os.close(directory)
-            directory = self._elsewhere.open(names)
+            directory = self._elsewhere.open(around.names)
         try:
-            return NewFile(directory, owned)
+            return NewFile(directory, around)
         except OSError:
             os.close(directory)
             raise
@@ -213,33 +232,30 @@ class Staging:
             os.mkdir(entry.name, 0o700, dir_fd=entry.directory)
         return self._beneath.open(STAGING, flags)
 
-    def _around(self, names: tuple[bytes, ...]) -> tuple[tuple[bytes, ...], Reach, Owned]:
+    def _around(self, names: tuple[bytes, ...]) -> _Around:
         """Look at where a file is to be placed.
 
         Args:
             names: of its path.
-
-        Returns:
-            The names of the lowest directory above it that is there, its reach, and what the file
-            will have for owner and mode.
         """
         above = names[:-1]
         while True:
             try:
                 with self._beneath.directory(join(above)) as fd:
-                    return above, reach_of(fd), _owned_at(fd, names[len(above) :])
+                    before = _lstat(fd, names[-1]) if len(above) == len(names) - 1 else None
+                    owned = inherited(fd) if before is None else taken_over(before)
+                    return _Around(above, reach_of(fd), owned, before)
             except FileNotFoundError:
                 if not above:
                     raise
                 above = above[:-1]
 
 
-def _owned_at(directory: int, rest: tuple[bytes, ...]) -> Owned:
-    """Return owner and mode that a file will have some names below a directory."""
-    if len(rest) == 1:
-        with contextlib.suppress(FileNotFoundError):
-            return taken_over(os.lstat(rest[0], dir_fd=directory))
-    return inherited(directory)
+def _lstat(directory: int, name: bytes) -> os.stat_result | None:
+    try:
+        return os.lstat(name, dir_fd=directory)
+    except FileNotFoundError:
+        return None
 
 
 def _sweep_one(directory: int, name: str) -> bool:

@@ -24,8 +24,9 @@ from api.filetracker import download, history, listing
 from api.filetracker.access import Gate
 from api.filetracker.housekeeper import Housekeeper
 from api.filetracker.intake import Claims, Intake
+from api.filetracker.reasons import shown, translated
 from api.filetracker.request import Request, concerns, read
-from api.filetracker.store import Change, Staged, Store, shown, translated
+from api.filetracker.store import Change, Staged, Store
 from api.filetracker.stored import Stored
 from api.filetracker.together import AloneError, Together, Upload
 from api.huddle import Huddle

@@ -111,13 +111,13 @@ class Keeper:
         finally:
             os.close(fd)
 
-    def is_ready(self, path: bytes) -> bool:
-        """Say whether `prepare` has little to do about the file at a path, or there is none."""
-        try:
-            found = self._beneath.stat(path)
-        except (FileNotFoundError, NotADirectoryError):
-            return True
-        if not stat.S_ISREG(found.st_mode):
+    def is_ready(self, found: os.stat_result | None) -> bool:
+        """Say whether `prepare` has nothing to do.
+
+        Args:
+            found: what `lstat` says of what is about to lose its place; None: nothing is there.
+        """
+        if found is None or not stat.S_ISREG(found.st_mode):
             return True
         return self._digests.get(found) is not None and not self._must_copy(found)
 

@@ -9,21 +9,23 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 from api.beneath.cached import read_cached
 from api.beneath.paths import BadPathError
-from api.beneath.root import Beneath
+from api.beneath.root import Beneath, Entry
 from api.beneath.staging import NewFile, Staging
 from api.files.conditions import check_write, etag_of
 from api.files.dates import SECOND_NS, version_of
-from api.files.refusal import Refusal, refusal_of
+from api.files.refusal import Refusal
 from api.filetracker.digests import Digests
 from api.filetracker.keep import ChangedError, Keeper
 from api.filetracker.marks import mark
 from api.filetracker.packed import Packed
 from api.filetracker.packer import Packer
+from api.filetracker.reasons import missing, shown, translated
 from api.filetracker.stored import Stored
 from api.filetracker.usage import Usage
 from api.served import RootUnavailableError, ServedRoot, Touched
@@ -313,19 +315,25 @@ class Store:
     def _place(self, staged: Staged) -> tuple[int, list[Touched]]:
         """Put a new file in its place; returns the version that is there, and what was touched."""
         change, new, digest = staged
-        before = self._before(change)
-        if before is not None and version_of(before) > change.version:
-            return version_of(before), []
         size = os.fstat(new.fd).st_size
-        self.usage.check(size)
-        # Where a file is, its directories are as well.
-        above = [] if before else self.beneath.make_directories(_above(change.path), durable=False)
-        gone = self._keep(change, before)
-        with self.beneath.entry(change.path) as entry:
+        with contextlib.ExitStack() as opened:
+            made: list[bytes] = []
+            try:
+                entry = opened.enter_context(self.beneath.entry(change.path))
+            except FileNotFoundError:
+                check_write(change.fields, None)
+                self.usage.check(size)
+                made = self.beneath.make_directories(_above(change.path), durable=False)
+                entry = opened.enter_context(self.beneath.entry(change.path))
+            before = _before(change, entry)
+            if before is not None and version_of(before) > change.version:
+                return version_of(before), []
+            self.usage.check(size)
+            gone = self._keep(change, before)
             new.place(entry.directory, entry.name)
         self.digests.remember(os.fstat(new.fd), digest)
         self.usage.add(size - gone)
-        return change.version, [*((path, "changed") for path in above), (change.path, "written")]
+        return change.version, [*((path, "changed") for path in made), (change.path, "written")]
 
     def delete(self, change: Change) -> None:
         """Remove a file, unless a newer version is there; directories that it leaves empty, too.
@@ -333,30 +341,36 @@ class Store:
         Raises:
             Refusal: there is none, or its conditions do not hold.
         """
+        with translated(change.path):
+            if not change.path or self.is_hidden(change.path):
+                raise missing(change.path)
+            remove = partial(self._remove, change)
+            for _ in range(TRIES):
+                self.keeper.prepare(change.path)
+                try:
+                    return self._perform(remove, (change.path,), change.author)
+                except ChangedError:
+                    continue
+        raise _busy()
 
-        def act() -> list[Touched]:
-            before = self._before(change)
+    def _remove(self, change: Change) -> list[Touched]:
+        """Remove a file; returns what was touched."""
+        with contextlib.ExitStack() as opened:
+            try:
+                entry = opened.enter_context(self.beneath.entry(change.path))
+            except FileNotFoundError as error:
+                check_write(change.fields, None)
+                raise missing(change.path) from error
+            before = _before(change, entry)
             if before is None:
                 raise missing(change.path)
             if version_of(before) > change.version:
                 return []
             gone = self._keep(change, before)
-            with self.beneath.entry(change.path) as entry:
-                os.unlink(entry.name, dir_fd=entry.directory)
-            self.usage.add(-gone)
-            removed = self.beneath.prune(change.path)
-            return [(path, "removed") for path in (*reversed(removed), change.path)]
-
-        with translated(change.path):
-            if not change.path or self.is_hidden(change.path):
-                raise missing(change.path)
-            for _ in range(TRIES):
-                self.keeper.prepare(change.path)
-                try:
-                    return self._perform(act, (change.path,), change.author)
-                except ChangedError:
-                    continue
-        raise _busy()
+            os.unlink(entry.name, dir_fd=entry.directory)
+        self.usage.add(-gone)
+        removed = self.beneath.prune(change.path)
+        return [(path, "removed") for path in (*reversed(removed), change.path)]
 
     def _keep(self, change: Change, before: os.stat_result | None) -> int:
         """Keep what is about to lose its place; returns the bytes that are freed by that."""
@@ -389,17 +403,18 @@ class Store:
 
         self._root.perform(pinned, paths, author, lambda: self.beneath.sync_all(directories))
 
-    def _before(self, change: Change) -> os.stat_result | None:
-        """Return the file that is there before a change, if its conditions hold."""
-        try:
-            found = self.beneath.stat(change.path)
-        except FileNotFoundError:
-            check_write(change.fields, None)
-            return None
-        if not stat.S_ISREG(found.st_mode):
-            raise Refusal(409, "something that is no file has this name")
-        check_write(change.fields, found)
-        return found
+
+def _before(change: Change, entry: Entry) -> os.stat_result | None:
+    """Return the file that is there before a change, if its conditions hold."""
+    try:
+        found = os.lstat(entry.name, dir_fd=entry.directory)
+    except FileNotFoundError:
+        check_write(change.fields, None)
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        raise Refusal(409, "something that is no file has this name")
+    check_write(change.fields, found)
+    return found
 
 
 def _busy() -> Refusal:
@@ -415,47 +430,6 @@ def _check_space(new: NewFile, size: int) -> None:
 
 
 _NOTHING_TO_READ: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
-
-
-def missing(path: bytes) -> Refusal:
-    """Return the refusal for a file that is not there."""
-    return Refusal(404, f'File "{shown(path)}" not found')
-
-
-def shown(path: bytes) -> str:
-    """Return a path as it can stand in a header and in a terminal."""
-    text = path.decode("utf-8", "backslashreplace")
-    return "".join(c if c.isascii() and c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
-def told(path: bytes, error: Exception) -> Exception:
-    """Return what a client is told of an error of paths and of the disk.
-
-    Args:
-        path: that was asked for.
-        error: what was raised.
-
-    Returns:
-        A refusal for what a client, or whoever runs the server, can do something about; else the
-        error itself.
-    """
-    if isinstance(error, BadPathError):
-        return Refusal(400, f"{shown(path)}: {error}")
-    if isinstance(error, OSError | RootUnavailableError):
-        return refusal_of(error) or error
-    return error
-
-
-@contextlib.contextmanager
-def translated(path: bytes) -> Iterator[None]:
-    """Turn errors of paths and of the disk into what a client is told; see `told`."""
-    try:
-        yield
-    except Exception as error:
-        answer = told(path, error)
-        if answer is error:
-            raise
-        raise answer from error
 
 
 def _read_all_cached(chosen: Stored, plain: int) -> bytes | None:

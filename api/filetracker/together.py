@@ -13,7 +13,8 @@ from api.beneath.syncing import SYNCER
 from api.files.dates import SECOND_NS
 from api.filetracker.intake import Claims, Intake
 from api.filetracker.keep import ChangedError
-from api.filetracker.store import Change, Staged, Store, told
+from api.filetracker.reasons import told
+from api.filetracker.store import Change, Staged, Store
 from api.groups import Groups
 
 BODY_MAX: Final = 2**16
@@ -112,9 +113,9 @@ class Together:
     def _stage(self, upload: Upload, files: contextlib.ExitStack) -> Staged:
         """Write a file aside."""
         change, claims, body = upload
-        if not self._store.keeper.is_ready(change.path):
-            raise AloneError
         new = files.enter_context(self._store.begin(change, claims.size or len(body)))
+        if not self._store.keeper.is_ready(new.before):
+            raise AloneError
         intake = Intake(new.fd, claims, self._size_max)
         intake.feed(body)
         staged = Staged(change, new, intake.finish())

@@ -46,6 +46,7 @@ COMMANDS = {
     "filetracker": Command("tools.filetracker", "look after the directory of a file store"),
     "library": Command("tools.library", "say who may use the media library, and what for"),
     "mount": Command("tools.mount", "mount a server's filesystem over HTTP (SpockFS)"),
+    "unmount": Command("tools.unmount", "send everything, unmount, and say what is lost"),
     "trash": Command("tools.trash", "list, restore or empty the media library's trash"),
     "confirm-removal": Command("tools.confirm_removal", "believe that an emptied disk is empty"),
 }

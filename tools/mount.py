@@ -1,12 +1,14 @@
 """Mount the filesystem of a server, until it is unmounted or this is stopped.
 
 URL is http://[NAME:PASSWORD@]HOST:PORT/PATH, as `nasfeed serve --spockfs` offers it. DIR is an
-empty directory. It is unmounted by Ctrl-C, or by `fusermount3 -u DIR`.
+empty directory. It is unmounted by Ctrl-C, or by `nasfeed unmount DIR`, which waits until all is on
+the server and says what is not. `fusermount3 -u DIR` waits for nothing.
 """
 
 import argparse
 import asyncio
 import importlib
+import logging
 import signal
 from pathlib import Path
 from types import ModuleType
@@ -14,10 +16,13 @@ from typing import Any, Final, cast
 
 from eventlog.clock import SystemClock
 from tools.errors import OperatorError
+from tools.mounting.control import Control, place
 from tools.mounting.following import Follower, Kernel
 from tools.mounting.wire import Pool, Server, parse_url
 
 CACHE_SECONDS: Final = 1.0
+
+_log = logging.getLogger(__name__)
 
 TASKS_MAX: Final = 32
 """Requests of the kernel that are worked on at once."""
@@ -36,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--cache",
-        type=_seconds,
+        type=seconds,
         default=CACHE_SECONDS,
         metavar="SECONDS",
         help="how long attributes and names are believed of a directory whose changes the server "
@@ -58,9 +63,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise OperatorError(f"{arguments.directory}: no such directory; make it first")
     fuse = _library()
     # Not uvloop: there pyfuse3's readers are called once more after they were removed.
-    failed = asyncio.run(_mount(fuse, server, arguments))
-    if failed:
-        raise OperatorError(f"{failed} new files could not be written; they are named above")
+    lost = asyncio.run(_mount(fuse, server, arguments))
+    if lost:
+        raise OperatorError(f"{lost} files could not be written; they are named above")
     return 0
 
 
@@ -81,9 +86,14 @@ async def _mount(fuse: ModuleType, server: Server, arguments: argparse.Namespace
     operations = importlib.import_module("tools.mounting.operations").Operations(
         pool, arguments.cache, lambda: clock.now_us() * 1000, waits=arguments.wait
     )
+    follower = Follower(
+        pool, operations.nodes, operations.behind.homes, cast("Kernel", fuse), operations.trust
+    )
+    where = place(arguments.directory)
     try:
         await pool.ask("GETATTR", b"/")
         await operations.begin()
+        await follower.begin()
         fuse.init(operations, arguments.directory, _options(fuse, arguments))
     except (OSError, RuntimeError) as error:
         raise OperatorError(f"{arguments.url} on {arguments.directory}: {error}") from error
@@ -91,19 +101,22 @@ async def _mount(fuse: ModuleType, server: Server, arguments: argparse.Namespace
     loop.set_exception_handler(_complain)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, fuse.terminate)
+    control = Control(operations)
+    try:
+        await control.listen(where)
+    except OSError as error:
+        _log.warning("`nasfeed unmount` will not find this mount: %s", error)
     print(f"mounted on {arguments.directory}", flush=True)
-    kernel = cast("Kernel", fuse)
-    following = asyncio.create_task(
-        Follower(pool, operations.nodes, operations.behind.homes, kernel, operations.trust).follow()
-    )
+    following = asyncio.create_task(follower.follow())
     try:
         await fuse.main(min_tasks=1, max_tasks=TASKS_MAX)
         await operations.finish()
+        await control.close()
     finally:
         following.cancel()
         fuse.close(unmount=True)
         pool.close()
-    return int(operations.behind.failed)
+    return len(operations.lost())
 
 
 def _complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -122,11 +135,16 @@ def _options(fuse: ModuleType, arguments: argparse.Namespace) -> set[str]:
     return options | ({"allow_other"} if arguments.allow_other else set())
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
+    """Read a number of seconds from the command line.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
     try:
-        seconds = float(text)
+        found = float(text)
     except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < float("inf"):
+        found = -1.0
+    if not 0 <= found < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
-    return seconds
+    return found

@@ -9,7 +9,7 @@ import errno
 import functools
 import logging
 import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final, ParamSpec, TypeVar
 from urllib.parse import quote_from_bytes
 
@@ -122,7 +122,22 @@ class Base(pyfuse3.Operations):  # type: ignore[misc]  # the library is optional
     async def finish(self) -> None:
         """Have everything on the server that was written."""
         await self.behind.finish(DEADLINE_SECONDS)
-        await self._pending.flush_all()
+        for number, error in (await self._pending.flush_all()).items():
+            self.behind.lose(self.nodes[number], error)
+
+    def unsent(self) -> int:
+        """Return how many files are not on the server yet, as they are to be."""
+        return len(self.behind.unsent() | self._pending.unsent())
+
+    def waiting(self) -> Iterator[bytes]:
+        """Return their paths, as far as they are known."""
+        for number in self.behind.unsent() | self._pending.unsent():
+            with contextlib.suppress(OSError):  # it is done by now
+                yield self.nodes.last_path(self.nodes[number])
+
+    def lost(self) -> list[bytes]:
+        """Return the paths of what could not be written."""
+        return self.behind.lost
 
     def _vanish(self, directory: int, name: bytes) -> None:
         pyfuse3.invalidate_entry_async(directory, name, 0, ignore_enoent=True)

@@ -71,7 +71,7 @@ class Behind:
         homes: as given.
         journal: what is on its way.
         is_offered: whether the server can make a whole file at once.
-        failed: how many things could not be made.
+        lost: the paths of what could not be made, and of files whose bytes could not be written.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Behind:
         self.homes = homes
         self.journal = Journal()
         self.is_offered = False
-        self.failed = 0
+        self.lost: list[bytes] = []
         self._pool = pool
         self._nodes = nodes
         self._now = now_ns
@@ -268,7 +268,7 @@ class Behind:
         await self.journal.settle(*numbers, inside=inside)
 
     async def finish(self, longest_seconds: float) -> None:
-        """Have everything on the server, as the mount ends; `failed` counts what is not."""
+        """Have everything on the server, as the mount ends; `lost` names what is not."""
         for number in list(self._drafts):
             self.send(self._nodes[number])
         await self.journal.finish(longest_seconds)
@@ -356,11 +356,20 @@ class Behind:
         if node.told is not None:
             self._nodes.present(node, now.ctime, node.told.ctime)
 
+    def lose(self, node: Node, error: OSError) -> None:
+        """Say, at once and at the end, that something could not be written."""
+        node.lost_path = self._nodes.last_path(node)
+        self.lost.append(node.lost_path)
+        _log.error("%s could not be written: %s", os.fsdecode(node.lost_path), error)
+
+    def unsent(self) -> set[int]:
+        """Return what is not on the server yet, as it is to be."""
+        return self._waiting.keys() | self._drafts.keys()
+
     def _fail(self, node: Node, error: OSError) -> None:
         """Say what is lost, and have the kernel see that it is."""
-        self.failed += 1
         directory, name = next(reversed(node.names))
-        _log.error("%s could not be written: %s", os.fsdecode(self._nodes.path(node.number)), error)
+        self.lose(node, error)
         self._nodes.remove(directory, name)
         self.homes.drop(directory)  # perhaps somebody else has made something there
         self.homes.drop(node.number)

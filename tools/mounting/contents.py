@@ -63,10 +63,11 @@ class Contents(Base):
         kept = flags & (os.O_EXCL | os.O_CREAT)
         fields: Fields = {"X-Spock-mode": kind, "X-Spock-flag": kept, **owner(ctx)}
         path = self.nodes.path(parent_inode, name)
-        reply = await self._ask("POST", path, fields)
-        if reply.status == 200 and flags & os.O_TRUNC:  # noqa: PLR2004 - it was there
-            reply = await self._ask("TRUNCATE", path, {"X-Spock-size": 0})
-        entry = self._enter(parent_inode, name, told(reply))
+        with self.nodes.asked.making(parent_inode, name):
+            reply = await self._ask("POST", path, fields)
+            if reply.status == 200 and flags & os.O_TRUNC:  # noqa: PLR2004 - it was there
+                reply = await self._ask("TRUNCATE", path, {"X-Spock-size": 0})
+            entry = self._enter(parent_inode, name, told(reply))
         return self._opened(self.nodes[entry.st_ino], keeps=False), entry
 
     @handler

@@ -76,14 +76,19 @@ class Follower:
         self._homes = homes
         self._kernel = kernel
         self._trusted = trusted
+        self._position = b""
+
+    async def begin(self) -> None:
+        """Ask where the server is, before anything is mounted: so the first that is done counts."""
+        with contextlib.suppress(OSError):  # it is asked again, and may say then that it never will
+            self._position = await self._step(b"")
 
     async def follow(self) -> None:
         """Follow until cancelled, or until the server says that it cannot be followed."""
-        position = b""
         try:
             while True:
                 try:
-                    position = await self._step(position)
+                    self._position = await self._step(self._position)
                     await asyncio.sleep(GATHER_SECONDS)
                 except OSError as error:
                     if error.errno in _NEVER:
@@ -116,6 +121,7 @@ class Follower:
         parent = self._find(above)
         if parent is None:
             return
+        await self._nodes.asked.answered(parent, name)
         node = self._nodes.child(parent, name)
         if node is None:
             if line.seen is None:

@@ -54,8 +54,9 @@ class Naming(Base):
         self, method: str, parent: int, name: bytes, fields: Fields
     ) -> pyfuse3.EntryAttributes:
         await self._settle(parent)
-        reply = await self._ask(method, self.nodes.path(parent, name), fields)
-        return self._enter(parent, name, told(reply))
+        with self.nodes.asked.making(parent, name):
+            reply = await self._ask(method, self.nodes.path(parent, name), fields)
+            return self._enter(parent, name, told(reply))
 
     @handler
     async def mknod(
@@ -76,8 +77,9 @@ class Naming(Base):
             return self._enter_new(await self.behind.mkdir(parent_inode, name, home, bits))
         fields: Fields = {"X-Spock-mode": bits, **owner(ctx)}
         await self._settle(parent_inode)
-        reply = await self._ask("MKDIR", self.nodes.path(parent_inode, name), fields)
-        entry = self._enter(parent_inode, name, told(reply))
+        with self.nodes.asked.making(parent_inode, name):
+            reply = await self._ask("MKDIR", self.nodes.path(parent_inode, name), fields)
+            entry = self._enter(parent_inode, name, told(reply))
         if self._is_trusted:
             self.behind.found(entry.st_ino, maker, told(reply))
         return entry

@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from tools.mounting.asked import Asked
+
 if TYPE_CHECKING:
     from tools.mounting.told import Told
 
@@ -53,6 +55,7 @@ class Node:
         is_directory: whether it is one.
         pending: how many changes are on their way to the server.
         told: what programs are told meanwhile.
+        lost_path: where it would be, if it could not be made.
         noticed: the latest ctime that the server's feed told of meanwhile.
     """
 
@@ -68,6 +71,7 @@ class Node:
         self.pending = 0
         self.told: Told | None = None
         self.noticed = 0
+        self.lost_path = b""
 
 
 class Nodes:
@@ -75,10 +79,14 @@ class Nodes:
 
     Args:
         dropped: told the number of what is forgotten.
+
+    Attributes:
+        asked: names at which something is being made.
     """
 
     def __init__(self, dropped: Callable[[int], None] = lambda _: None) -> None:
         self._dropped = dropped
+        self.asked = Asked()
         root = Node(ROOT, (0, 0))
         root.lookups = 1
         self._by_number = {ROOT: root}
@@ -251,6 +259,17 @@ class Nodes:
         self._given.pop(node.key, None)
         if self._by_key.get(node.key) is node:
             del self._by_key[node.key]
+
+    def last_path(self, node: Node) -> bytes:
+        """Return a path of a node as far as it is known, also below what could not be made."""
+        parts: list[bytes] = []
+        while node.number != ROOT and node.names:
+            above, last = next(reversed(node.names))
+            parts.append(last)
+            if above not in self._by_number:
+                break
+            node = self._by_number[above]
+        return node.lost_path + b"/" + b"/".join(reversed(parts))
 
     def path(self, number: int, name: bytes = b"") -> bytes:
         """Return a path of a node, or of a name in it.

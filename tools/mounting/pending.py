@@ -79,10 +79,15 @@ class Pending:
             self._locks.pop(number, None)
             self._errors.pop(number, None)
 
-    async def flush_all(self) -> None:
-        """Have all on the server; what fails is told to whoever writes next."""
+    def unsent(self) -> set[int]:
+        """Return the nodes for which bytes were taken that are not on the server yet."""
+        return self._waiting.keys() | {n for n, lock in self._locks.items() if lock.locked()}
+
+    async def flush_all(self) -> dict[int, OSError]:
+        """Have all on the server; returns the nodes for which not all could be written."""
         for number in list(self._waiting):
             await self._try(number)
+        return dict(self._errors)
 
     def _lock(self, number: int) -> asyncio.Lock:
         return self._locks.setdefault(number, asyncio.Lock())

@@ -196,7 +196,9 @@ class Pool:
                 async with asyncio.timeout(DEADLINE_SECONDS):
                     reply = await self._exchange(method, request)
             except TimeoutError as error:
-                raise LostError(errno.EIO, "the server does not answer") from error
+                raise LostError(
+                    errno.EIO, f"the server does not answer {method} {path!r}"
+                ) from error
         if reply.status not in _GOOD:
             raise _error(reply)
         return reply

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 ROOT: Final = 1
 
+DEPTH_MAX: Final = 2048
+"""Names of a path: more do not fit into the 4,096 bytes that Linux allows."""
+
 _OTHERS: Final = 2**48
 """From here on files of other filesystems than the first are numbered."""
 
@@ -263,7 +266,7 @@ class Nodes:
     def last_path(self, node: Node) -> bytes:
         """Return a path of a node as far as it is known, also below what could not be made."""
         parts: list[bytes] = []
-        while node.number != ROOT and node.names:
+        while node.number != ROOT and node.names and len(parts) < DEPTH_MAX:
             above, last = next(reversed(node.names))
             parts.append(last)
             if above not in self._by_number:
@@ -284,4 +287,8 @@ class Nodes:
                 raise OSError(errno.ESTALE, "it was removed")
             number, last = next(reversed(node.names))
             parts.append(last)
+            if len(parts) > DEPTH_MAX:
+                # Others have moved directories into each other, and not all of that is known yet.
+                self.remove(number, last)
+                raise OSError(errno.ESTALE, "it was moved")
         return b"/" + b"/".join(reversed(parts))

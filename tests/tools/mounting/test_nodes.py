@@ -111,3 +111,16 @@ def test_a_new_file_keeps_number_and_time_when_the_server_has_it() -> None:
     nodes.disown(nodes[node.number])
     assert placed(nodes, b"b", 10) != node.number
     assert nodes.shown((DEVICE, 10), 500) == 500
+
+
+def test_directories_that_others_move_into_each_other_end_no_search() -> None:
+    nodes = Nodes()
+    one = nodes.place(ROOT, b"one", (DEVICE, 10))
+    other = nodes.place(one.number, b"other", (DEVICE, 11))
+    nodes.place(other.number, b"one", (DEVICE, 10))  # its old place is told late
+    assert nodes.last_path(one).endswith(b"/other/one")
+    with pytest.raises(OSError, match="moved"):
+        nodes.path(one.number)
+    nodes.place(ROOT, b"other", (DEVICE, 11))
+    nodes.place(other.number, b"one", (DEVICE, 10))
+    assert nodes.path(one.number) == b"/other/one"

@@ -138,6 +138,13 @@ def guarded(work: Callable[[], int]) -> int:
         # The reader has gone (`| head`). Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
+    except PermissionError as error:
+        if error.filename is None:
+            raise
+        place = error.filename if isinstance(error.filename, str) else repr(error.filename)
+        return _complain(
+            f"{place}: {error.strerror}; run this as a user who may, like the server's"
+        )
     except Exception as error:
         if not _is_expected(error):
             raise
@@ -153,7 +160,7 @@ def _is_expected(error: Exception) -> bool:
     return isinstance(error, OperatorError | LogError)
 
 
-def _complain(error: Exception) -> int:
+def _complain(error: Exception | str) -> int:
     print(f"nasfeed: {error}", file=sys.stderr)
     return 1
 

@@ -44,8 +44,18 @@ def run(arguments: argparse.Namespace) -> int:
     """
     config = configuration.serve_config(arguments)
     process.tune()
-    with contextlib.closing(Nursery.fork()) as nursery:  # before anything is open
+    with contextlib.closing(_nursery()) as nursery:  # before anything is open
         return _serve(config, nursery)
+
+
+def _nursery() -> Nursery:
+    try:
+        return Nursery.fork()
+    except OSError as error:
+        raise OperatorError(
+            f"no process can be made: {error.strerror}; allow more of them (ulimit -u, or TasksMax "
+            "of the service)"
+        ) from error
 
 
 def _serve(config: Config, nursery: Nursery) -> int:

@@ -3,6 +3,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,6 +14,7 @@ import pytest
 from eventlog.clock import SystemClock
 from tests.serving import Server, running, wait_until
 from tests.tools.receiver_server import Inbox, receiving
+from tests.watcher.mounting import privileged
 from tools import cli
 from tools.client.connection import FeedClient
 from tools.client.following import Following
@@ -42,6 +45,43 @@ def server(media: Path, database: Path) -> Iterator[Server]:
     with running(str(media), "--port", "0", "--db", str(database)) as server:
         wait_until(lambda: {"sub", "a.txt"} <= server.names())
         yield server
+
+
+AS_NOBODY = """
+import os, resource, sys
+from tools import cli, {module}
+resource.setrlimit(resource.RLIMIT_NPROC, ({processes}, {processes}))
+os.setuid(65534)
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def refused(module: str, *words: str | Path, processes: int = 1000) -> str:
+    """Run a command that cannot be, as nobody and with few processes; returns the one line."""
+    script = AS_NOBODY.format(module=module, processes=processes)
+    started = [sys.executable, "-c", script, *map(str, words)]
+    done = subprocess.run(started, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1, done.stderr
+    [line] = done.stderr.splitlines()
+    return line
+
+
+@privileged
+def test_a_limit_on_processes_is_told_in_one_line(media: Path) -> None:
+    assert "ulimit -u" in refused("serve", "serve", media, "--db", "/nowhere", processes=0)
+
+
+@privileged
+@pytest.mark.parametrize("command", ["serve", "check"])
+def test_a_database_that_may_not_be_reached_is_told_in_one_line(
+    tmp_path: Path, media: Path, command: str
+) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    roots = [media] if command == "serve" else []
+    line = refused(command, command, "--db", closed / "log.db", *roots)
+    assert str(closed / "log.db") in line
+    assert "Permission denied" in line
 
 
 def test_what_happens_to_files_is_served(server: Server, media: Path) -> None:

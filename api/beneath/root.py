@@ -4,13 +4,12 @@ import contextlib
 import errno
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from api.beneath.owned import give, inherited
 from api.beneath.paths import BadPathError, join, split
 from api.beneath.resolve import Resolver
-from api.beneath.syncing import SYNCER
 
 OpenRoot = Callable[[], int]
 """Opens the directory itself, and makes sure that it is the right one; the caller closes it."""
@@ -90,15 +89,19 @@ class Beneath:
         with self.top() as top:
             return self._resolver.open_cached(top, path, flags)
 
-    @contextlib.contextmanager
-    def directory(self, path: bytes) -> Iterator[int]:
-        """Lend a descriptor of a directory that can be listed.
+    def open_directory(self, path: bytes) -> int:
+        """Open a directory that can be listed; the caller closes it.
 
         Raises:
             BadPathError: no client may name such a path.
             OSError: it is none, or cannot be opened.
         """
-        fd = self.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK)
+        return self.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK)
+
+    @contextlib.contextmanager
+    def directory(self, path: bytes) -> Iterator[int]:
+        """Lend a descriptor of a directory; errors as `open_directory`."""
+        fd = self.open_directory(path)
         try:
             yield fd
         finally:
@@ -206,21 +209,6 @@ class Beneath:
         """
         with self.directory(path) as fd:
             os.fsync(fd)
-
-    def sync_all(self, paths: Iterable[bytes]) -> None:
-        """Do the same for several directories at once; those that are gone are left out.
-
-        Raises:
-            OSError: the names in one of them may not be on the disk.
-        """
-        with self.pinned(), contextlib.ExitStack() as opened:
-            fds: list[int] = []
-            for path in paths:
-                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                    fds.append(opened.enter_context(self.directory(path)))
-            for error in SYNCER.sync(fds):
-                if error is not None:
-                    raise error
 
 
 _STAYS = frozenset(

@@ -13,9 +13,10 @@ import secrets
 from typing import Final, NamedTuple, Self
 
 from api.beneath.elsewhere import Elsewhere
+from api.beneath.opened import Opened
 from api.beneath.owned import Owned, give, inherited, taken_over
 from api.beneath.paths import join, split
-from api.beneath.reach import Reach, reach_of
+from api.beneath.reach import Reach
 from api.beneath.root import Beneath
 
 OWN: Final = b".nasfeed"
@@ -176,17 +177,25 @@ class Staging:
         self._beneath = beneath
         self._elsewhere = Elsewhere(beneath, ELSEWHERE)
 
-    def new_file(self, path: bytes) -> NewFile:
+    def new_file(self, path: bytes, opened: Opened | None = None) -> NewFile:
         """Begin a file that is to be placed at a path; the path itself is not touched.
+
+        Args:
+            path: relative, raw.
+            opened: directories that need not be opened again.
 
         Raises:
             BadPathError: no client may name such a path.
             OSError: nothing can be written there.
         """
-        around = self._around(split(path))
-        directory = self._open_staging()
-        if reach_of(directory) != around.reach:
-            os.close(directory)
+        if opened is None:
+            with Opened(self._beneath) as own:
+                return self.new_file(path, own)
+        around = _around(opened, split(path))
+        self._make_staging(opened)
+        if opened.reach(STAGING) == around.reach:
+            directory = os.dup(opened.directory(STAGING))
+        else:
             directory = self._elsewhere.open(around.names)
         try:
             return NewFile(directory, around)
@@ -220,35 +229,38 @@ class Staging:
 
     def ensure(self) -> None:
         """Make the server's own directory, for nobody else's eyes, if it is missing."""
-        os.close(self._open_staging())
+        with Opened(self._beneath) as opened:
+            self._make_staging(opened)
 
-    def _open_staging(self) -> int:
-        flags = os.O_RDONLY | os.O_DIRECTORY
+    def _make_staging(self, opened: Opened) -> None:
         with contextlib.suppress(FileNotFoundError):
-            return self._beneath.open(STAGING, flags)
+            opened.directory(STAGING)
+            return
         with self._beneath.top() as top, contextlib.suppress(FileExistsError):
             os.mkdir(OWN, 0o700, dir_fd=top)
         with self._beneath.entry(STAGING) as entry, contextlib.suppress(FileExistsError):
             os.mkdir(entry.name, 0o700, dir_fd=entry.directory)
-        return self._beneath.open(STAGING, flags)
 
-    def _around(self, names: tuple[bytes, ...]) -> _Around:
-        """Look at where a file is to be placed.
 
-        Args:
-            names: of its path.
-        """
-        above = names[:-1]
-        while True:
-            try:
-                with self._beneath.directory(join(above)) as fd:
-                    before = _lstat(fd, names[-1]) if len(above) == len(names) - 1 else None
-                    owned = inherited(fd) if before is None else taken_over(before)
-                    return _Around(above, reach_of(fd), owned, before)
-            except FileNotFoundError:
-                if not above:
-                    raise
-                above = above[:-1]
+def _around(opened: Opened, names: tuple[bytes, ...]) -> _Around:
+    """Look at where a file is to be placed.
+
+    Args:
+        opened: directories.
+        names: of its path.
+    """
+    above = names[:-1]
+    while True:
+        try:
+            fd = opened.directory(join(above))
+        except FileNotFoundError:
+            if not above:
+                raise
+            above = above[:-1]
+        else:
+            before = _lstat(fd, names[-1]) if len(above) == len(names) - 1 else None
+            owned = inherited(fd) if before is None else taken_over(before)
+            return _Around(above, opened.reach(join(above)), owned, before)
 
 
 def _lstat(directory: int, name: bytes) -> os.stat_result | None:

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from api.beneath.cached import read_cached
+from api.beneath.opened import Opened
 from api.beneath.paths import BadPathError
 from api.beneath.root import Beneath, Entry
 from api.beneath.staging import NewFile, Staging
@@ -234,12 +235,13 @@ class Store:
     def _digest_of_small(self, stored: Stored) -> str | None:
         return self.digests.read(stored.fd) if stored.size <= _SMALL else None
 
-    def begin(self, change: Change, size: int) -> NewFile:
+    def begin(self, change: Change, size: int, opened: Opened | None = None) -> NewFile:
         """Begin a file that is to be put; nothing is changed yet.
 
         Args:
             change: what is to be done.
             size: bytes that will be written, as far as that is known.
+            opened: directories that need not be opened again.
 
         Raises:
             Refusal: it cannot be.
@@ -250,7 +252,7 @@ class Store:
             if self.is_hidden(change.path):
                 raise Refusal(403, "this name is excluded from the feed, so nothing is stored here")
             self.usage.check(size)
-            new = self.staging.new_file(change.path)
+            new = self.staging.new_file(change.path, opened)
             if size > _SMALL_UPLOAD:
                 _check_space(new, size)
             return new
@@ -296,11 +298,11 @@ class Store:
         """
         found: list[int | Exception] = []
 
-        def act() -> list[Touched]:
+        def act(opened: Opened) -> list[Touched]:
             touched: list[Touched] = []
             for each in staged:
                 try:
-                    version, made = self._place(each)
+                    version, made = self._place(each, opened)
                 except Exception as error:  # noqa: BLE001 - handed to whoever asked
                     found.append(error)  # it may have got half way, so it is looked at
                     touched.append((each.change.path, "changed"))
@@ -312,28 +314,34 @@ class Store:
         self._perform(act, tuple(each.change.path for each in staged), staged[0].change.author)
         return found
 
-    def _place(self, staged: Staged) -> tuple[int, list[Touched]]:
+    def _place(self, staged: Staged, opened: Opened) -> tuple[int, list[Touched]]:
         """Put a new file in its place; returns the version that is there, and what was touched."""
         change, new, digest = staged
         size = os.fstat(new.fd).st_size
-        with contextlib.ExitStack() as opened:
-            made: list[bytes] = []
-            try:
-                entry = opened.enter_context(self.beneath.entry(change.path))
-            except FileNotFoundError:
-                check_write(change.fields, None)
-                self.usage.check(size)
-                made = self.beneath.make_directories(_above(change.path), durable=False)
-                entry = opened.enter_context(self.beneath.entry(change.path))
-            before = _before(change, entry)
-            if before is not None and version_of(before) > change.version:
-                return version_of(before), []
+        made: list[bytes] = []
+        try:
+            entry = opened.entry(change.path)
+        except FileNotFoundError:
+            check_write(change.fields, None)
             self.usage.check(size)
-            gone = self._keep(change, before)
-            new.place(entry.directory, entry.name)
+            made = self._make_directories(change.path, opened)
+            entry = opened.entry(change.path)
+        before = _before(change, entry)
+        if before is not None and version_of(before) > change.version:
+            return version_of(before), []
+        self.usage.check(size)
+        gone = self._keep(change, before)
+        new.place(entry.directory, entry.name)
         self.digests.remember(os.fstat(new.fd), digest)
         self.usage.add(size - gone)
         return change.version, [*((path, "changed") for path in made), (change.path, "written")]
+
+    def _make_directories(self, path: bytes, opened: Opened) -> list[bytes]:
+        """Make what is missing above a path; it is synced with all that is opened."""
+        made = self.beneath.make_directories(_above(path), durable=False)
+        for each in made:
+            opened.directory(_above(each))
+        return made
 
     def delete(self, change: Change) -> None:
         """Remove a file, unless a newer version is there; directories that it leaves empty, too.
@@ -353,21 +361,20 @@ class Store:
                     continue
         raise _busy()
 
-    def _remove(self, change: Change) -> list[Touched]:
+    def _remove(self, change: Change, opened: Opened) -> list[Touched]:
         """Remove a file; returns what was touched."""
-        with contextlib.ExitStack() as opened:
-            try:
-                entry = opened.enter_context(self.beneath.entry(change.path))
-            except FileNotFoundError as error:
-                check_write(change.fields, None)
-                raise missing(change.path) from error
-            before = _before(change, entry)
-            if before is None:
-                raise missing(change.path)
-            if version_of(before) > change.version:
-                return []
-            gone = self._keep(change, before)
-            os.unlink(entry.name, dir_fd=entry.directory)
+        try:
+            entry = opened.entry(change.path)
+        except FileNotFoundError as error:
+            check_write(change.fields, None)
+            raise missing(change.path) from error
+        before = _before(change, entry)
+        if before is None:
+            raise missing(change.path)
+        if version_of(before) > change.version:
+            return []
+        gone = self._keep(change, before)
+        os.unlink(entry.name, dir_fd=entry.directory)
         self.usage.add(-gone)
         removed = self.beneath.prune(change.path)
         return [(path, "removed") for path in (*reversed(removed), change.path)]
@@ -390,18 +397,22 @@ class Store:
         return self._root.hides(path)
 
     def _perform(
-        self, act: Callable[[], list[Touched]], paths: tuple[bytes, ...], author: str
+        self, act: Callable[[Opened], list[Touched]], paths: tuple[bytes, ...], author: str
     ) -> None:
-        """Have changes made; names are on the disk, and all is in the log, when this returns."""
-        directories = {_above(path) for path in paths}
+        """Have changes made; names are on the disk, and all is in the log, when this returns.
 
-        def pinned() -> list[Touched]:
-            with self.beneath.pinned():
-                touched = act()
-            directories.update(_above(path) for path, _ in touched)
-            return touched
+        Args:
+            act: makes them, in directories that it opens.
+            paths: that they are about.
+            author: who wants them.
+        """
+        with Opened(self.beneath) as opened:
 
-        self._root.perform(pinned, paths, author, lambda: self.beneath.sync_all(directories))
+            def pinned() -> list[Touched]:
+                with self.beneath.pinned():
+                    return act(opened)
+
+            self._root.perform(pinned, paths, author, opened.sync)
 
 
 def _before(change: Change, entry: Entry) -> os.stat_result | None:

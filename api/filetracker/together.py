@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from typing import Final, NamedTuple
 
+from api.beneath.opened import Opened
 from api.beneath.syncing import SYNCER
 from api.files.dates import SECOND_NS
 from api.filetracker.intake import Claims, Intake
@@ -98,10 +99,11 @@ class Together:
     def _put_all(self, uploads: Sequence[Upload]) -> list[int | Exception]:
         found: list[int | Exception] = []
         staged: dict[int, Staged] = {}
-        with contextlib.ExitStack() as files, self._store.beneath.pinned():
+        beneath = self._store.beneath
+        with contextlib.ExitStack() as files, beneath.pinned(), Opened(beneath) as opened:
             for number, upload in enumerate(uploads):
                 try:
-                    staged[number] = self._stage(upload, files)
+                    staged[number] = self._stage(upload, opened, files)
                     found.append(upload.change.version)
                 except Exception as error:  # noqa: BLE001 - handed to whoever asked
                     found.append(error)
@@ -110,10 +112,11 @@ class Together:
                 found[number] = each
         return found
 
-    def _stage(self, upload: Upload, files: contextlib.ExitStack) -> Staged:
+    def _stage(self, upload: Upload, opened: Opened, files: contextlib.ExitStack) -> Staged:
         """Write a file aside."""
         change, claims, body = upload
-        new = files.enter_context(self._store.begin(change, claims.size or len(body)))
+        size = claims.size or len(body)
+        new = files.enter_context(self._store.begin(change, size, opened))
         if not self._store.keeper.is_ready(new.before):
             raise AloneError
         intake = Intake(new.fd, claims, self._size_max)

@@ -2,6 +2,8 @@
 
 import gzip
 import hashlib
+import os
+import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -132,11 +134,16 @@ def test_what_is_not_on_the_disk_gets_no_place(
 def test_names_that_are_not_on_the_disk_are_an_error_of_all(
     storing: Storing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(_: object) -> None:
-        raise OSError(28, "full")
+    (storing.path / "d").mkdir()
+    sync = SYNCER.sync
 
-    monkeypatch.setattr(storing.store.beneath, "sync_all", failing)
-    assert storing.put(upload("a"), gzipped("lie", b"", size=3), upload("b")) == [507, 422, 507]
+    def failing(fds: list[int]) -> list[OSError | None]:
+        are_directories = stat.S_ISDIR(os.fstat(fds[0]).st_mode)
+        return [None, OSError(28, "full")] if are_directories else sync(fds)
+
+    monkeypatch.setattr(SYNCER, "sync", failing)
+    uploads = upload("a"), gzipped("lie", b"", size=3), upload("d/b")
+    assert storing.put(*uploads) == [507, 422, 507]
 
 
 def test_a_group_when_the_root_is_not_observed_is_told_so(storing: Storing) -> None:

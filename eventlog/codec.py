@@ -1,9 +1,11 @@
 """Events to stored bytes and back: the only encoder and decoder of records."""
 
+from collections.abc import Iterable
+
 import msgspec
 
 from eventlog.errors import CorruptRecordError
-from eventlog.events import AnyEvent, Event
+from eventlog.events import DISK, AnyEvent, Created, Event, State
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Event] = msgspec.msgpack.Decoder(Event)
@@ -34,6 +36,31 @@ def stored_fields(fields: tuple[object, ...]) -> bytes:
         fields: at most 15.
     """
     return _encoder.encode(fields)[1:]
+
+
+_CREATED = _encoder.encode(Created(DISK, State(0, b"", 0, 0, 0, 0, 0, 0, 0, 0, 0)))[:_STATE_AT]
+_STATE_BEGINS = 4
+"""Bytes of a state before its second field when the first is 0: its array, and that field."""
+
+
+def stored_rest(fields: tuple[object, ...]) -> bytes:
+    """Return how all fields of a state but its parent are stored.
+
+    Args:
+        fields: all, as a tuple; the parent 0.
+    """
+    return _encoder.encode(fields)[_STATE_BEGINS:]
+
+
+def created(parent: int, rests: Iterable[bytes]) -> list[bytes]:
+    """Return the records of new nodes in a directory, which nobody's face made.
+
+    Args:
+        parent: its number.
+        rests: of each, as `stored_rest` gives it.
+    """
+    beginning = _CREATED + _encoder.encode(parent)
+    return [beginning + rest for rest in rests]
 
 
 def begins_with(record: bytes, stored: bytes) -> bool:

@@ -10,11 +10,13 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from itertools import repeat
 from typing import NamedTuple, TypeVar
 
 import apsw
 
 from eventlog import codec, schema
+from eventlog.arrivals import ArrivalFold, Arrivals
 from eventlog.bulk import BulkInsert
 from eventlog.clock import Clock, SystemClock
 from eventlog.connection import fetch, make_directory, open_writer, translated_errors
@@ -89,6 +91,27 @@ class Transaction:
         for fold in self._folds:
             fold.apply(self.connection, records)
         self.position += len(records)
+        return first
+
+    def append_new(self, arrivals: Arrivals) -> int:
+        """Append first events of nodes, as `append`, at a third of its cost."""
+        first, count = self.position + 1, len(arrivals.records)
+        positions = range(first, first + count)
+        rows = zip(positions, positions, repeat(self.time_us), arrivals.records)
+        _EVENTS.run(self.connection, list(rows))
+        records: list[Record] = []
+        for fold in self._folds:
+            if isinstance(fold, ArrivalFold):
+                fold.arrive(self.connection, first, arrivals)
+                continue
+            if not records:
+                events = map(codec.decode, arrivals.records, positions)
+                records = [
+                    Record(position, position, self.time_us, event)
+                    for position, event in enumerate(events, first)
+                ]
+            fold.apply(self.connection, records)
+        self.position += count
         return first
 
     def set_meta(self, key: str, value: str) -> None:

@@ -6,6 +6,7 @@ from typing import Final, cast, get_args
 
 import apsw
 
+from eventlog.arrivals import Arrivals
 from eventlog.bulk import BulkInsert, Row
 from eventlog.events import Record
 from eventlog.library import (
@@ -68,6 +69,9 @@ class EntitiesFold:
         ]
         if rows:
             _PUT.run(connection, rows)
+
+    def arrive(self, connection: apsw.Connection, first: int, arrivals: Arrivals) -> None:
+        """Leave new nodes alone; see `eventlog.arrivals.ArrivalFold`."""
 
 
 def name_key(name: str) -> bytes:

@@ -7,6 +7,7 @@ from typing import cast
 
 import apsw
 
+from eventlog.arrivals import Arrivals
 from eventlog.bulk import BulkInsert, Row
 from eventlog.events import (
     AnyEvent,
@@ -58,6 +59,12 @@ class TreeFold:
         for kind, group in groupby(records, key=_kind):
             if kind in _INSERTS:  # else they are of the library
                 _INSERTS[kind].run(connection, list(map(_row, group)))
+
+    def arrive(self, connection: apsw.Connection, first: int, arrivals: Arrivals) -> None:
+        """Fold new nodes; see `eventlog.arrivals.ArrivalFold`."""
+        numbers = range(first, first + len(arrivals.records))
+        columns = arrivals[:-1]  # all but the records
+        _INSERTS[Created].run(connection, list(zip(numbers, numbers, *columns, strict=True)))
 
 
 def _kind(record: Record) -> type[AnyEvent]:

@@ -6,14 +6,20 @@ With the describer, the only code that appends events about files.
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import Future  # noqa: TC003 - as in eventlog.log
 from functools import partial
+from itertools import islice
 from typing import NamedTuple
 
+from msgspec import Raw
+
+from eventlog import codec
+from eventlog.arrivals import Arrivals
 from eventlog.events import SUPER_ROOT, Created, Modified, Moved, Reason, Removed, State
 from eventlog.log import Draft, Log, Transaction
 from projections.tree import Node, Tree
 from watcher.backend import Place
 from watcher.observation import Facts, Observation, new_state, unchanged
 from watcher.reconcile import Gone, Known, reconcile
+from watcher.walk import Found, decode_found
 
 BURIED_AT_ONCE = 2_000
 """Tombstones in one transaction, so that removing a large directory never holds the writer long."""
@@ -42,6 +48,20 @@ class Recorded(NamedTuple):
     left: list[Place]
 
 
+class Stored(NamedTuple):
+    """What of a walker's finds was stored.
+
+    Attributes:
+        events: how many were appended.
+        numbers: of the directories that were listed.
+        keys: what events name each of them by.
+    """
+
+    events: int
+    numbers: list[int]
+    keys: list[bytes]
+
+
 class Recorder:
     """Appends what observations mean.
 
@@ -65,6 +85,19 @@ class Recorder:
         return self._log.submit(
             lambda tx: tx.append([Draft(0, Created(author, state)) for state in states])
         )
+
+    def begin_found(self, found: Sequence[Raw], numbers: dict[int, int]) -> "Future[Stored]":
+        """Begin to record what walkers have found, as `begin`.
+
+        Args:
+            found: `watcher.walk.Found` of several tasks, encoded.
+            numbers: of directories that were found and not listed yet, by what stands for them;
+                the writer keeps it, from one batch to the next.
+
+        Returns:
+            What was stored, when it is durable.
+        """
+        return self._log.submit(lambda tx: _store_all(tx, found, numbers))
 
     def record(
         self, observations: Sequence[Observation], author: str, *, accept: bool = False
@@ -114,6 +147,32 @@ class Recorder:
     def remove_root(self, node: Node, author: str) -> list[Node]:
         """Record that a root is no longer served; returns the nodes that were removed."""
         return self.remove(Gone(node, Reason.ROOT_REMOVED, overtaken=False), author)
+
+
+def _store_all(transaction: Transaction, found: Sequence[Raw], numbers: dict[int, int]) -> Stored:
+    parts = [_store(transaction, decode_found(raw), numbers) for raw in found]
+    return Stored(
+        events=sum(part.events for part in parts),
+        numbers=[number for part in parts for number in part.numbers],
+        keys=[key for part in parts for key in part.keys],
+    )
+
+
+def _store(transaction: Transaction, found: Found, numbers: dict[int, int]) -> Stored:
+    first = transaction.position + 1
+    for stand_in, index in found.below.items():
+        numbers[stand_in] = first + index
+    directories = [number if number > 0 else numbers.pop(number) for number in found.directories]
+    parents: list[int] = []
+    records: list[bytes] = []
+    rests = iter(found.rests)
+    for number, count in zip(directories, found.counts, strict=True):
+        parents += [number] * count
+        records += codec.created(number, islice(rests, count))
+    transaction.append_new(
+        Arrivals(parents, found.names, found.filesystems, found.inodes, found.contents, records)
+    )
+    return Stored(len(records), directories, found.keys)
 
 
 def _record(

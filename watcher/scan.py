@@ -16,6 +16,7 @@ from eventlog.events import DISK
 from projections.tree import Node, Tree
 from watcher.backend import NOTHING, Backend, Place, WatchLimitError
 from watcher.directories import Directories
+from watcher.help import Help
 from watcher.look import Looker
 from watcher.newcomers import Newcomer, Newcomers
 from watcher.observation import Facts, Observation, unchanged_since
@@ -37,9 +38,6 @@ PIECE = 1_000
 
 ALONE_MAX = 2_000
 """Entries that are compared before other processes are asked to help; for less it is no help."""
-
-WAIT_SECONDS = 0.02
-"""How long their answers are waited for before the hints get their turn."""
 
 _ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 """What `os.fsencode` uses, at a third of its cost."""
@@ -106,24 +104,21 @@ class Scan:
         self.accept = accept
         self.lost: list[int] = []
         self._first = True
-        self._hires = helped and not fresh
-        self._walkers: Walkers | None = None
+        self._hires = helped
+        self._help: Help | None = None
         self._stack: list[Todo] = []
-        self._own: list[Todo] = []
         self._batch: Batch = {}
         self._paths: dict[Place, bytes] = {}
         self._gone: dict[int, Gone] = {}
 
     # lost: directories that were to be listed and were not where the tree says.
     # paths: of the directories in the batch, below the start.
-    # own: directories that the walkers have left to us.
 
     @property
     def walked(self) -> bool:
         """Whether every directory was listed and everything present is recorded."""
-        under_way = self._walkers is not None and self._walkers.busy
-        left = self._stack or self._own or self._batch or self._newcomers
-        return not (self._first or left or under_way)
+        left = self._stack or self._batch or self._newcomers
+        return not (self._first or left or self._helped)
 
     @property
     def gone(self) -> list[Gone]:
@@ -143,11 +138,11 @@ class Scan:
         if self._hires and self._stack and self.counts.entries >= ALONE_MAX:
             self._hires = False
             self._hire()
-        if self._walkers:
-            self._let_walk(self._walkers)
-        self._list_some(self._own if self._walkers else self._stack)
+        if self._help is not None and not self._help.work(self._stack):
+            self.close()
+        self._list_some(self._stack if self._help is None else self._help.own)
         if self._newcomers is not None:
-            starving = not self._stack
+            starving = not self._stack and not self._helped
             self._welcome(self._newcomers, self._newcomers.stored(starving=starving))
         if len(self._batch) >= BATCH or not self._stack:
             self.flush()
@@ -156,27 +151,23 @@ class Scan:
 
     def close(self) -> None:
         """Let go who helped; the scan needs no other end. A second call does nothing."""
-        if self._walkers is not None:
-            self._walkers.close()
-            self._walkers = None
+        if self._help is not None:
+            self._help.close()
+            self._stack += self._help.own
+            self._help = None
+
+    @property
+    def _helped(self) -> bool:
+        """Whether anything is still to come from who helps."""
+        return self._help is not None and self._help.busy
 
     def _hire(self) -> None:
-        """Have other processes compare, if there are any and the backend can do with that."""
+        """Have other processes help, if there are any and the backend can do with that."""
         top = self._tools.directories.fd(self._start)
-        self._walkers = None if top is None else self._tools.hire(top)
-
-    def _let_walk(self, walkers: Walkers) -> None:
-        """Hand directories to the walkers, and take what they have found."""
-        walkers.give(self._stack)
-        for walked in walkers.take(0 if self._own else WAIT_SECONDS):
-            self.counts.entries += walked.entries
-            self.counts.directories += len(walked.numbers)
-            self._own += walked.others
-            self._stack += walked.todos
-        if not walkers:  # all have died
-            self._stack += self._own
-            self._own.clear()
-            self.close()
+        walkers = None if top is None else self._tools.hire(top)
+        if walkers is not None:
+            fresh = self._newcomers is not None
+            self._help = Help(walkers, self._tools.recorder, self.counts, fresh=fresh)
 
     def _list_some(self, todos: list[Todo]) -> None:
         """List directories for a while."""
@@ -194,12 +185,15 @@ class Scan:
         if self._newcomers is not None:
             self._welcome(self._newcomers, self._newcomers.flush())
             self._newcomers = None
+        if self._help is not None:
+            self._help.give_way(self._stack)
         self.flush()
 
     def _welcome(self, newcomers: Newcomers, directories: Iterable[Newcomer]) -> None:
         """Put directories on the stack whose numbers are known by now."""
+        before = newcomers.recorded
         self._stack += itertools.starmap(Todo, directories)
-        self.counts.events = newcomers.recorded
+        self.counts.events += newcomers.recorded - before
 
     def flush(self) -> None:
         """Record what was seen so far."""

@@ -11,6 +11,13 @@ LENGTH = struct.Struct("<I")
 """Before each message: how many bytes it has."""
 
 
+ENTRIES = 2_000
+"""After so many a walker answers, so that the server hears of it, and others get their part."""
+
+DIRECTORY_COST = 8
+"""Entries that a directory takes as long as."""
+
+
 class Todo(NamedTuple):
     """A directory to be listed.
 
@@ -45,9 +52,18 @@ class Rules(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Task(msgspec.Struct, frozen=True, array_like=True):
-    """Directories to be compared with what is known of them, with some of what is below them."""
+    """Directories to be compared with what is known of them, with some of what is below them.
+
+    Attributes:
+        todos: the directories.
+        fresh: nothing is known of them: they are to be listed.
+        stand_in: what stands for the number of a directory that is found; the next lower ones
+            stand for the next ones. Negative; 0 in a task that finds none.
+    """
 
     todos: list[Todo]
+    fresh: bool = False
+    stand_in: int = 0
 
 
 class Walked(msgspec.Struct, array_like=True):
@@ -75,13 +91,61 @@ class Walked(msgspec.Struct, array_like=True):
         self.todos.extend(below)
 
 
+class Found(msgspec.Struct, array_like=True):
+    """What is in directories of which nothing is known, in columns.
+
+    Attributes:
+        directories: numbers of the directories, or what stands for them.
+        counts: of entries in each.
+        keys: what events name each by.
+        names, filesystems, inodes, contents: of the entries; see `eventlog.arrivals.Arrivals`.
+        rests: of their states; see `eventlog.codec.stored_rest`.
+        below: for what stands for the numbers of directories among them: their places.
+    """
+
+    directories: list[int]
+    counts: list[int]
+    keys: list[bytes]
+    names: list[bytes]
+    filesystems: list[int]
+    inodes: list[int]
+    contents: list[int | None]
+    rests: list[bytes]
+    below: dict[int, int]
+
+
+class Listed(msgspec.Struct, array_like=True):
+    """What came of a task whose directories were to be listed.
+
+    Attributes:
+        entries: how many were found.
+        directories: in how many.
+        found: a `Found`, to be decoded by who records it.
+        others: directories that were not listed, because they need more thought.
+        todos: directories that were not looked at yet.
+    """
+
+    entries: int
+    directories: int
+    found: msgspec.Raw
+    others: list[Todo]
+    todos: list[Todo]
+
+
 encode = msgspec.msgpack.Encoder().encode
 decode_rules = msgspec.msgpack.Decoder(Rules).decode
 decode_task = msgspec.msgpack.Decoder(Task).decode
 decode_walked = msgspec.msgpack.Decoder(Walked).decode
+decode_listed = msgspec.msgpack.Decoder(Listed).decode
+decode_found = msgspec.msgpack.Decoder(Found).decode
 
 
-def frame(message: Rules | Task | Walked) -> bytes:
+def as_raw(found: Found) -> msgspec.Raw:
+    """Return what is decoded later."""
+    return msgspec.Raw(encode(found))
+
+
+def frame(message: Rules | Task | Walked | Listed) -> bytes:
     """Return a message as it travels."""
     body = encode(message)
     return LENGTH.pack(len(body)) + body

@@ -4,11 +4,21 @@ import contextlib
 import select
 import socket
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from watcher.backend import Foresighted
 from watcher.nursery import Nursery
-from watcher.walk import LENGTH, Rules, Task, Todo, Walked, decode_walked, frame
+from watcher.walk import (
+    LENGTH,
+    Listed,
+    Rules,
+    Task,
+    Todo,
+    Walked,
+    decode_listed,
+    decode_walked,
+    frame,
+)
 
 TASKS_MAX = 2
 """Tasks that a walker has at once: while one is answered, it works on the other."""
@@ -55,15 +65,15 @@ class _Walker:
         self._received += data
         return bool(data)
 
-    def answers(self) -> Iterable[Walked]:
+    def answers(self) -> Iterable[Walked | Listed]:
         """Take the whole answers of what was read."""
         received = self._received
         while len(received) >= LENGTH.size:
             end = LENGTH.size + LENGTH.unpack_from(received)[0]
             if len(received) < end:
                 return
-            self.tasks.popleft()
-            yield decode_walked(received[LENGTH.size : end])
+            decode = decode_listed if self.tasks.popleft().fresh else decode_walked
+            yield decode(bytes(received[LENGTH.size : end]))
             del received[:end]
 
 
@@ -107,17 +117,23 @@ class Walkers:
         """Whether answers are still to come."""
         return any(walker.tasks for walker in self._living.values())
 
-    def give(self, todos: list[Todo]) -> None:
-        """Take directories off the end of a list, so that every walker has enough to do."""
+    def give(self, todos: list[Todo], stand_in: Callable[[], int] | None = None) -> None:
+        """Take directories off the end of a list, so that every walker has enough to do.
+
+        Args:
+            todos: the list.
+            stand_in: nothing is known of them: gives what stands for the first that is found.
+        """
+        fresh = stand_in is not None
         for turn in range(TASKS_MAX):
             for walker in self._living.values():
                 if todos and len(walker.tasks) <= turn:
                     size = min(TODOS_MAX, -(-len(todos) // len(self._living)))
-                    walker.give(Task(todos[-size:]))
+                    walker.give(Task(todos[-size:], fresh, stand_in() if stand_in else 0))
                     del todos[-size:]
 
-    def take(self, seconds: float) -> list[Walked]:
-        """Wait for answers, and have the directories that they are about watched.
+    def take(self, seconds: float) -> list[Walked | Listed]:
+        """Wait for answers, and have directories watched that are as they are known.
 
         Args:
             seconds: the longest wait.
@@ -126,16 +142,21 @@ class Walkers:
             Those that came. What one had to do that has died is left to others, as if it could
             not be read.
         """
-        answers: list[Walked] = []
+        answers: list[Walked | Listed] = []
         for walker in self._ready(seconds):
             walker.send()
             lives = walker.receive()
             answers += walker.answers()
             if not lives:
                 answers.append(self._bury(walker))
-        for walked in answers:
-            self._backend.watch_listed(walked.numbers, walked.keys)
+        for answer in answers:
+            if isinstance(answer, Walked):
+                self.watch(answer.numbers, answer.keys)
         return answers
+
+    def watch(self, numbers: Sequence[int], keys: Sequence[bytes]) -> None:
+        """Have directories watched that walkers have listed."""
+        self._backend.watch_listed(numbers, keys)
 
     def close(self) -> None:
         """Let them go; a second call does nothing."""

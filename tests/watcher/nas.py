@@ -4,7 +4,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,6 +23,9 @@ from tools.compose import System
 from tools.config import Config
 from tools.roots import Root
 from watcher.status import RootStatus
+
+if TYPE_CHECKING:
+    from watcher.nursery import Nursery
 
 POLL_SECONDS = 0.1
 
@@ -63,6 +66,7 @@ class Nas:
             del config["backend"]
         self.config = Config(**(usual | config))
         self._system: System | None = None
+        self._nursery: Nursery | None = None
 
     @property
     def system(self) -> System:
@@ -71,9 +75,17 @@ class Nas:
         return self._system
 
     def start(self) -> None:
-        nursery = nurseries.start() if self.walked else None
-        self._system = System(self.config, SystemClock(), nursery)
+        self._nursery = nurseries.start() if self.walked else None
+        self._system = System(self.config, SystemClock(), self._nursery)
         self._system.start()
+
+    def helpers(self) -> list[int]:
+        """Return the processes that help with scans."""
+        pid = self._nursery.pid if self._nursery else 0
+        try:
+            return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+        except FileNotFoundError:
+            return []
 
     def stop(self) -> None:
         if self._system is not None:

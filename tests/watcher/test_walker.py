@@ -10,8 +10,9 @@ import pytest
 from eventlog.events import Modified
 from eventlog.log import Draft
 from tests.watcher.rig import Rig, followed
-from watcher import walker
+from watcher import listing, walker
 from watcher.fanotify_kernel import HandleReader
+from watcher.listing import Lister
 from watcher.walk import Rules, Task, Todo, Walked
 
 MOUNT = b"fsid"
@@ -33,8 +34,8 @@ class Walk:
 
     def walk(self, *todos: Todo) -> Walked:
         rules = Rules(str(self.rig.path), (), (), self.devices, self.mounts)
-        made = walker.Walker(rules, self.fd, self.rig.tree)
-        return made.walk(Task(list(todos) or [self.todo("top")]))
+        made = walker.Comparer(Lister(rules, self.fd), self.devices, self.rig.tree)
+        return made.compare(Task(list(todos) or [self.todo("top")]))
 
 
 @pytest.fixture
@@ -123,7 +124,7 @@ def test_devices_that_are_not_known_are_left_alone(walk: Walk) -> None:
 
 
 def test_a_large_directory_is_left_alone(walk: Walk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(walker, "ENTRIES_MAX", 3)
+    monkeypatch.setattr(listing, "ENTRIES_MAX", 3)
     done = walk.walk()
     assert done.others == [walk.todo("top/below")]
 

@@ -119,9 +119,9 @@ class Media:
         """Return how many catalogs and how many files are shown in a catalog."""
         return media.counts(self._connection, number)
 
-    def to_do(self, limit: int) -> list[int]:
+    def to_do(self, below: int, limit: int) -> list[int]:
         """Return pictures, videos and sound that nobody has looked at since they changed."""
-        return media.to_do(self._connection, limit)
+        return media.to_do(self._connection, below, limit)
 
     def gone(self, after: int, limit: int) -> list[tuple[int, int, int]]:
         """Return nodes that are gone and of which something is still said."""

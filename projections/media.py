@@ -18,7 +18,7 @@ COUNT_STRAYS: Final = (
 )
 TO_DO: Final = (
     "select number from media where disk_hash is not null and fact_hash is not disk_hash"
-    " and type in (1, 2, 4, 8) order by number desc limit ?"
+    " and type in (1, 2, 4, 8) and number < ? order by number desc limit ?"
 )
 GONE: Final = (
     "select number, coalesce(note, 0), coalesce(facts, 0) from media"
@@ -87,12 +87,18 @@ def rows(connection: apsw.Connection, numbers: Collection[int]) -> list[Row]:
     return [live[number] for number in numbers if number in live]
 
 
-def to_do(connection: apsw.Connection, limit: int) -> list[int]:
+def to_do(connection: apsw.Connection, below: int, limit: int) -> list[int]:
     """Return pictures, videos and sound that nobody has looked at since they changed.
 
-    The newest come first.
+    Args:
+        connection: a reader's.
+        below: only numbers below it.
+        limit: at most so many.
+
+    Returns:
+        Their numbers, the newest first.
     """
-    return [row[0] for row in fetch(connection, TO_DO, (limit,))]
+    return [row[0] for row in fetch(connection, TO_DO, (below, limit))]
 
 
 def gone(connection: apsw.Connection, after: int, limit: int) -> list[tuple[int, int, int]]:

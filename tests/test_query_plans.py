@@ -34,7 +34,6 @@ SCANS = {
     "check.HISTORIES": "checks every event",
     "media_marks.IS_EMPTY": "ends at the first row",
     "media_marks.HAS_UPLOADS": "a batch of files, which the statements after it read as well",
-    "media.TO_DO": "its index holds only what is to be done",
     "snapshot.META": "a handful of rows",
     "snapshot.NUMBERS": "writes every node",
     "snapshot.ENTITIES": "writes every entity of the library",

@@ -242,7 +242,7 @@ def library(config: Config, system: System, clock: Clock) -> LibraryFace | None:
     directory = Path(given.thumb_path or f"{config.database}.thumbs").expanduser().absolute()
     cache = ThumbCache(directory, given.thumb_bytes)
     pool = Pool(given.thumb_workers)
-    return LibraryFace(service, Thumbs(service, cache, looking(pool)), pool.close)
+    return LibraryFace(service, Thumbs(cache, looking(pool)), pool.close)
 
 
 def _packed_max(given: FiletrackerSection) -> int:

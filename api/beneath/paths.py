@@ -39,3 +39,15 @@ def split(path: bytes) -> tuple[bytes, ...]:
 def join(names: tuple[bytes, ...]) -> bytes:
     """Return the path of names; the reverse of `split`."""
     return b"/".join(names)
+
+
+def pieces(path: bytes) -> list[bytes]:
+    """Cut a path into relative ones that follow each other and that the kernel takes."""
+    found = []
+    while len(path) > PATH_MAX:
+        cut = path.rfind(b"/", 0, PATH_MAX + 1)
+        if cut < 0:
+            break  # what is no name either
+        found.append(path[:cut])
+        path = path[cut + 1 :]
+    return [*found, path]

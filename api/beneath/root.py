@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from api.beneath.owned import give, inherited
-from api.beneath.paths import BadPathError, join, split
+from api.beneath.paths import BadPathError, join, pieces, split
 from api.beneath.resolve import Resolver
 
 OpenRoot = Callable[[], int]
@@ -83,6 +83,21 @@ class Beneath:
         """
         with self.top() as top:
             return self._resolver.open(top, path, flags, mode)
+
+    def open_known(self, path: bytes, flags: int) -> int:
+        """As `open`, for a path from the log, which may be longer than clients may name one.
+
+        Raises:
+            BadPathError: as `open`, but for the length of the whole.
+            OSError: it cannot be opened.
+        """
+        *above, last = pieces(path)
+        with self.top() as top, contextlib.ExitStack() as opened:
+            fd = top
+            for piece in above:
+                fd = self._resolver.open(fd, piece, os.O_PATH | os.O_DIRECTORY)
+                opened.callback(os.close, fd)
+            return self._resolver.open(fd, last, flags)
 
     def open_cached(self, path: bytes, flags: int) -> int | None:
         """As `open`, or return None where the kernel would have to wait for a disk."""

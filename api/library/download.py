@@ -62,7 +62,7 @@ def open_path(place: Place, path: bytes) -> int:
         LibraryError: there is none.
     """
     try:
-        fd = place.beneath.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        fd = place.beneath.open_known(path, os.O_RDONLY | os.O_NONBLOCK)
     except (OSError, RootUnavailableError) as error:
         raise LibraryError(NOT_FOUND, 404) from error
     if not stat.S_ISREG(os.fstat(fd).st_mode):

@@ -8,10 +8,10 @@ from typing import Final
 from api.library import uploads
 from api.library.burial import bury
 from api.library.call import FACE, Service
+from api.library.gallery import Gallery
 from api.library.recovery import Recovery
 from api.library.thumbs import Thumbs
 from api.library.trash import Trash, settle_restored
-from api.served import RootUnavailableError
 from eventlog.errors import LogError
 from projections import library_users
 
@@ -34,7 +34,8 @@ class Keeper:
     def __init__(self, service: Service, thumbs: Thumbs) -> None:
         self._service = service
         self._thumbs = thumbs
-        self._gallery = threading.Thread(target=self._look, name="library-gallery", daemon=True)
+        self._gallery = Gallery(service, thumbs.cache, thumbs.look)
+        self._looker = threading.Thread(target=self._look, name="library-gallery", daemon=True)
         self._recovery = Recovery(service)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="library-keeper", daemon=True)
@@ -42,7 +43,7 @@ class Keeper:
     def start(self) -> None:
         """Begin."""
         self._thread.start()
-        self._gallery.start()
+        self._looker.start()
 
     def ask_to_stop(self) -> None:
         """Begin to end; what fails from now on is nobody's business."""
@@ -52,7 +53,7 @@ class Keeper:
         """End, and wait for that."""
         self._stop.set()
         self._thread.join()
-        self._gallery.join()
+        self._looker.join()
 
     def once(self) -> None:
         """Do all of it now.
@@ -70,14 +71,16 @@ class Keeper:
         Trash(service).expire(service.settings.trash_days, service.settings.trash_bytes)
 
     def _look(self) -> None:
-        """Look at new pictures and videos, so that thumbnails are there before they are wanted."""
+        """Look at new files for as long as this runs; nothing else may end it."""
         while not self._stop.wait(LOOK_SECONDS):
             try:
-                while self._thumbs.describe_new(self._stop.is_set):
+                while self._gallery.describe_new(self._stop.is_set):
                     pass
-            except (LogError, OSError, RootUnavailableError) as error:
+            except (LogError, OSError) as error:
                 if not self._stop.is_set():
                     _log.warning("new files of the library could not be looked at: %s", error)
+            except Exception:  # noqa: BLE001 - logged; the others are still looked at
+                _log.exception("new files of the library could not be looked at")
 
     def _run(self) -> None:
         for tick in itertools.count(1):

@@ -3,27 +3,26 @@
 import hashlib
 import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
-
-import msgspec
 
 from api.files.conditions import etag_of
 from api.library import download, parcels
-from api.library.call import FACE, Call, Place, Reading, Service
+from api.library.call import Call, Place, Reading
 from api.library.notes import AWAITED, FAILED, UPLOADED
 from api.library.thumb_cache import ThumbCache
 from api.library.wire import NO_THUMBNAIL, UPLOAD_AWAITED, WRONG_TYPE, LibraryError
 from eventlog.events import Content
 from eventlog.library import Facts, Part
-from projections.library_store import Change
 from projections.library_types import FileType
 from projections.media import Row
 
 BOXES: Final = (100, 800)
 """Sizes of the levels 0 and 1, pixels."""
 
-_SEEN: Final = (FileType.IMAGE, FileType.GIF, FileType.VIDEO)
+VISIBLE: Final = (FileType.IMAGE, FileType.GIF, FileType.VIDEO)
+"""Types of which there are thumbnails."""
+
 _PARTS: Final = (Part.THUMB, Part.SCREEN)
 _JPEG, _WEBP = "image/jpeg", "image/webp"
 _SNIFFED: Final = (
@@ -32,6 +31,8 @@ _SNIFFED: Final = (
     (b"GIF8", "image/gif"),
 )
 _NOT_FOUND: Final = 404
+_NOT_NOW: Final = 503
+"""Of a thumbnail that could not be made this time."""
 
 
 class Looked(NamedTuple):
@@ -41,11 +42,13 @@ class Looked(NamedTuple):
         images: a thumbnail for each size; none when there is a problem.
         facts: what it says of itself, without number and hash; None if not wanted, or not known.
         problem: one line; "" when all went well.
+        lasting: whether the same would come of it again, as long as the file does not change.
     """
 
     images: Sequence[bytes]
     facts: Facts | None
     problem: str
+    lasting: bool = True
 
 
 class Look(Protocol):
@@ -121,18 +124,20 @@ class Wanted(NamedTuple):
 
 
 class Thumbs:
-    """Answers `thumbnail.icc`, and looks at new files before anyone asks.
+    """Answers `thumbnail.icc`.
 
     Args:
-        service: what the library is.
         cache: of thumbnails.
         look: makes them.
+
+    Attributes:
+        cache: as given.
+        look: as given.
     """
 
-    def __init__(self, service: Service, cache: ThumbCache, look: Look) -> None:
+    def __init__(self, cache: ThumbCache, look: Look) -> None:
         self.cache = cache
-        self._service = service
-        self._look = look
+        self.look = look
 
     def find(self, call: Call) -> Image | Wanted:
         """Return a thumbnail that is there, or what has to be made.
@@ -143,7 +148,7 @@ class Thumbs:
         level = 1 if call.parameters.optional_integer("level") else 0
         with call.reading() as reading:
             row = reading.file(call.parameters.integer("id"))
-            if row.type not in _SEEN:
+            if row.type not in VISIBLE:
                 raise LibraryError(WRONG_TYPE)
             found = reading.library.note(row.number)
             status = (found[1].thumb, found[1].screen)[level] if found else 0
@@ -167,75 +172,24 @@ class Thumbs:
             return found
         fd = download.open_path(wanted.place, wanted.path)
         try:
-            looked = self._look(fd, (BOXES[wanted.level],), webp=wanted.webp, facts=False)
+            looked = self.look(fd, (BOXES[wanted.level],), webp=wanted.webp, facts=False)
             now = Seen.of(fd)
         finally:
             os.close(fd)
         if now != wanted.seen:  # another content than the one whose digest is known
             wanted = wanted._replace(digest=secrets.token_hex(16))
         if not looked.images:
-            self.cache.put(_failure(wanted.digest), b"")
-            raise LibraryError(NO_THUMBNAIL, _NOT_FOUND)
+            if looked.lasting:
+                self.cache.put(failure_of(wanted.digest), b"")
+            raise LibraryError(NO_THUMBNAIL, _NOT_FOUND if looked.lasting else _NOT_NOW)
         self.cache.put(wanted.key, looked.images[0])
         return _image(wanted, looked.images[0])
-
-    def describe_new(self, stopping: Callable[[], bool], limit: int = 100) -> int:
-        """Look at files that nobody has looked at since they changed, the newest first.
-
-        Args:
-            stopping: asked before each; True ends this early.
-            limit: at most so many.
-
-        Returns:
-            How many were looked at.
-        """
-        with self._service.store.reading() as view:
-            numbers = view.media.to_do(limit)
-        count = 0
-        for number in numbers:
-            if stopping():
-                break
-            count += self._describe(number)
-        return count
-
-    def _describe(self, number: int) -> bool:
-        """Look at a file; return whether there was anything to look at."""
-        with self._service.store.reading() as view:
-            node = view.tree.node(number)
-            chain = view.tree.chain(number)
-            row = view.media.row(number)
-        if node is None or not chain or not node.state.hash:
-            return False
-        place = self._service.places.get(chain[0][1].decode("utf-8", "replace"))
-        if place is None:
-            return False
-        digest = _digest(node.state.hash, node.state.size)
-        try:
-            fd = download.open_path(place, b"/".join(name for _, name in chain[1:]))
-        except LibraryError:
-            return False
-        try:
-            boxes = BOXES if row and row.type in _SEEN else ()
-            looked = self._look(fd, boxes, webp=False, facts=True)
-            if Seen.of(fd) != Seen(node.state.size, node.state.mtime_ns):
-                return False  # it is looked at when the log knows that it has changed
-        finally:
-            os.close(fd)
-        for level, image in enumerate(looked.images):
-            self.cache.put(f"{digest}.{level}.jpg", image)
-        if boxes and not looked.images:
-            self.cache.put(_failure(digest), b"")
-        facts = looked.facts or Facts(0, b"", problem=looked.problem)
-        self._service.store.change(
-            lambda change: _store(change, facts, number, node.state.hash), FACE
-        )
-        return True
 
     def _cached(self, wanted: Wanted) -> Image | None:
         data = self.cache.get(wanted.key)
         if data:
             return _image(wanted, data)
-        if self.cache.get(_failure(wanted.digest)) is not None:
+        if self.cache.get(failure_of(wanted.digest)) is not None:
             raise LibraryError(NO_THUMBNAIL, _NOT_FOUND)
         return None
 
@@ -257,19 +211,21 @@ def _wanted(reading: Reading, row: Row, level: int, *, webp: bool) -> Wanted:
     place, path = reading.path(row.number)
     state = reading.node(row.number).state
     if state.content == Content.DONE and state.hash:
-        digest = _digest(state.hash, state.size)
+        digest = digest_of(state.hash, state.size)
     else:
         told = f"{state.fs} {state.ino} {state.size} {state.mtime_ns} {state.ctime_ns}"
         digest = hashlib.sha256(told.encode()).hexdigest()
     return Wanted(place, path, level, webp, digest, Seen(state.size, state.mtime_ns))
 
 
-def _digest(content: bytes, size: int) -> str:
+def digest_of(content: bytes, size: int) -> str:
+    """Return what thumbnails of a content are cached under."""
     return f"{content.hex()}-{size:x}"
 
 
-def _failure(digest: str) -> str:
-    return f"{digest}.failed"
+def failure_of(digest: str) -> str:
+    """Return what it is cached under that no thumbnail can be made of a content."""
+    return f"{digest}.broken"
 
 
 def _image(wanted: Wanted, data: bytes) -> Image:
@@ -278,13 +234,3 @@ def _image(wanted: Wanted, data: bytes) -> Image:
 
 def _takes_webp(accept: str) -> bool:
     return _WEBP in accept.lower()
-
-
-def _store(change: Change, facts: Facts, number: int, content: bytes) -> None:
-    """Store what a file says, if it is still the one that was looked at."""
-    node = change.tree.node(number)
-    if node is None or node.state.hash != content:
-        return
-    known = change.library.facts(number)
-    found = msgspec.structs.replace(facts, node=number, hash=content)
-    change.put(found, known[0] if known else 0)

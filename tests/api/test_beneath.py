@@ -381,3 +381,25 @@ def test_how_far_a_rename_reaches_is_said_alike_by_all_kernels(root: Path) -> No
 def _mount_of(fd: int) -> int:
     lines = Path(f"/proc/self/fdinfo/{fd}").read_text("ascii").splitlines()
     return next(int(line.removeprefix("mnt_id:")) for line in lines if line.startswith("mnt_id:"))
+
+
+def test_a_path_from_the_log_may_be_longer_than_the_kernel_takes_and_follows_no_link(
+    beneath: Beneath, root: Path
+) -> None:
+    fd = os.open(root, os.O_PATH)
+    for _ in range(45):
+        os.mkdir(b"n" * 200, dir_fd=fd)
+        below = os.open(b"n" * 200, os.O_PATH, dir_fd=fd)
+        os.close(fd)
+        fd = below
+    os.symlink(root.parent / "outside", b"link", dir_fd=fd)
+    os.close(os.open(b"f", os.O_WRONLY | os.O_CREAT, dir_fd=fd))
+    os.close(fd)
+    long, before = join((b"n" * 200,) * 45), descriptors()
+    os.close(beneath.open_known(long + b"/f", READ))
+    for bad in (b"/link/f", b"/" + b"n" * 300, b"/../f", b"//f"):
+        with pytest.raises((OSError, BadPathError)):
+            beneath.open_known(long + bad, READ)
+    with pytest.raises(BadPathError):
+        beneath.open_known(b"n" * 5_000, READ)
+    assert descriptors() == before

@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 from asyncinotify import Inotify, Mask
 
+from api.beneath.opened import Opened
 from api.beneath.paths import BadPathError, join, split
 from api.beneath.reach import reach_of
 from api.beneath.resolve import Resolver
 from api.beneath.root import Beneath
 from api.beneath.staging import OWN, STAGING, Staging
+from api.beneath.syncing import SYNCER
 from tests.watcher.mounting import mounted, privileged
 
 TRIES = 20_000
@@ -367,6 +369,62 @@ def test_no_descriptor_is_left_open(root: Path, beneath: Beneath) -> None:
         except OSError:
             continue
     assert descriptors() == before
+
+
+def test_a_directory_is_opened_once_until_the_end(root: Path, beneath: Beneath) -> None:
+    before = descriptors()
+    with Opened(beneath) as opened:
+        fd = opened.directory(b"d")
+        assert opened.entry(b"d/f") == (fd, b"f")
+        assert opened.entry(b"d/g") == (fd, b"g")
+        assert opened.directory(b"") != fd
+        assert opened.reach(b"d") == opened.reach(b"") == reach_of(fd)
+        (root / "l").symlink_to("d")
+        with pytest.raises(NotADirectoryError):
+            opened.directory(b"l")
+        with pytest.raises(FileNotFoundError):
+            opened.entry(b"none/f")
+        with pytest.raises(BadPathError):
+            opened.entry(b"")
+        assert descriptors() == before + 2
+    assert descriptors() == before
+
+
+def test_a_directory_that_was_missing_is_found_when_it_is_there(
+    root: Path, beneath: Beneath
+) -> None:
+    with Opened(beneath) as opened:
+        with pytest.raises(FileNotFoundError):
+            opened.directory(b"later")
+        (root / "later").mkdir()
+        assert os.fstat(opened.directory(b"later")).st_ino == (root / "later").stat().st_ino
+
+
+def test_what_was_changed_is_synced_even_if_another_has_its_path_now(
+    root: Path, beneath: Beneath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+
+    def sync(fds: list[int]) -> list[OSError | None]:
+        synced.extend(os.fstat(fd).st_ino for fd in fds)
+        return [None] * len(fds)
+
+    monkeypatch.setattr(SYNCER, "sync", sync)
+    inode = (root / "d").stat().st_ino
+    with Opened(beneath) as opened:
+        opened.entry(b"d/f")
+        (root / "d").rename(root / "moved")
+        (root / "d").mkdir()
+        opened.sync()
+    assert synced == [inode]
+
+
+def test_names_that_may_not_be_on_the_disk_are_an_error(
+    beneath: Beneath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SYNCER, "sync", lambda _: [None, OSError(errno.EIO, "broken")])
+    with Opened(beneath) as opened, pytest.raises(OSError, match="broken"):
+        opened.sync()
 
 
 def test_how_far_a_rename_reaches_is_said_alike_by_all_kernels(root: Path) -> None:

@@ -389,8 +389,12 @@ class Store:
 
     def is_hidden(self, path: bytes) -> bool:
         """Say whether a path, or one above it, is excluded from the feed."""
-        names = path.split(b"/")
-        return any(self._root.hides(b"/".join(names[:end])) for end in range(1, len(names) + 1))
+        end = path.find(b"/")
+        while end >= 0:
+            if self._root.hides(path[:end]):
+                return True
+            end = path.find(b"/", end + 1)
+        return self._root.hides(path)
 
     def hides(self, path: bytes) -> bool:
         """Say the same of a path whose directory is not hidden."""

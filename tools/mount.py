@@ -37,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--wait",
         action="store_true",
-        help="have programs that close a new file wait until it is on the server",
+        help="have programs that close a new file, or remove one, wait for the server",
     )
     parser.add_argument(
         "--cache",

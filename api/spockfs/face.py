@@ -20,7 +20,7 @@ from api.files.transfer import send_range
 from api.guard import Guard
 from api.sending import send_answer
 from api.served import RootUnavailableError
-from api.spockfs import attributes, content, directories, making, names, xattrs
+from api.spockfs import attributes, content, directories, making, names, removing, xattrs
 from api.spockfs.access import Gate
 from api.spockfs.call import DONE, Call, Reply, Source, through
 from api.spockfs.errors import Refusal, refusal_of
@@ -72,7 +72,7 @@ WRITING: Final[Mapping[str, Method]] = {
     "DELETE": names.delete,
 }
 
-_TAKING: Final = ("PUT", "MAKE")
+_TAKING: Final = ("PUT", "MAKE", "REMOVE")
 """Methods that change something and take a body."""
 
 _ITSELF: Final = (*_TAKING, "WATCH")
@@ -82,7 +82,7 @@ ALLOWED: Final = ", ".join([*READING, *WRITING, *_ITSELF, "OPTIONS"])
 
 EXTENSIONS: Final = (
     b"ns, plus, attr, target-encoded, create-flag, create-owner, fsync, release, watch, make, "
-    b"again, is, errno"
+    b"again, is, remove, errno"
 )
 """What goes beyond Specs 0.1; a client that knows none of them notices nothing."""
 
@@ -207,6 +207,9 @@ class SpockFS:
         if method == "MAKE":
             body = await _whole(receive, making.MADE_BYTES_MAX)
             return await making.make(call._replace(body=body), self._threads)
+        if method == "REMOVE":
+            body = await _whole(receive, removing.BODY_BYTES_MAX)
+            return await removing.remove(call._replace(body=body), self._threads)
         if known is None:
             await self._put(call, receive)
             told = b"x-spock-attr" in call.fields

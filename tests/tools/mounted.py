@@ -46,7 +46,7 @@ class Mounted(NamedTuple):
 
 
 _OVERTAKEN = re.compile(
-    r"/[^\n]* could not be written: \[Errno (?:2|20|40)\] [^\n]*\n"
+    r"/[^\n]* could not be (?:written|removed): \[Errno (?:2|20|40|116)\] [^\n]*\n"
     r"|nasfeed: [0-9]+ files could not be written; they are named above\n"
 )
 """What a mount says of new files whose directory others removed before they were on the server."""

@@ -295,3 +295,63 @@ def test_what_is_written_never_ends_up_in_a_file_that_took_the_place(mount: Moun
         with pytest.raises(OSError, match="Stale"):
             os.fsync(file.fileno())
     assert (theirs / "f").read_text() == "theirs, later"
+
+
+def test_a_tree_is_removed_and_its_names_are_free_at_once(mount: Mounted) -> None:
+    place = mount.path / "tree"
+    for turn in range(3):
+        place.mkdir()
+        for name in ("a", "b"):
+            fill(place / name, 60)
+        os.link(place / "a/1", place / "b/link")
+        settle(place / "a")
+        for name in ("1", "2", "3"):
+            (place / "a" / name).unlink()
+            assert not (place / "a" / name).exists()
+            (place / "a" / name).write_text(f"new {turn}")
+        assert (place / "b/link").read_bytes() == b"1\n"
+        settle(place / "a")
+        assert (mount.disk / "tree/a/2").read_text() == f"new {turn}"
+        (place / "a/4").unlink()
+        (place / "a/5").rename(place / "a/4")
+        (place / "a/6").unlink()
+        os.link(place / "a/4", place / "a/6")
+        assert (place / "a/6").read_bytes() == b"5\n" * 5
+        subprocess.run(["rm", "-r", str(place)], check=True)
+        assert not place.exists()
+        assert not (mount.disk / "tree").exists()  # the removal of a directory waits for the rest
+
+
+def test_a_tree_of_others_is_removed(mount: Mounted) -> None:
+    theirs = mount.disk / "theirs"
+    fill(theirs, 50)
+    wait_until((mount.path / "theirs/49").exists, "it is seen")
+    subprocess.run(["rm", "-r", str(mount.path / "theirs")], check=True)
+    assert not theirs.exists()
+
+
+def test_what_is_removed_while_the_server_is_dead_goes_when_it_is_back(served: Mounted) -> None:
+    with client(served.url, served.path) as process:
+        place = served.path / "d"
+        made = fill(place)
+        settle(place)
+        removed = set()
+        for number, name in enumerate(made):
+            if number == FILES // 2:
+                served.server.kill()
+            try:
+                (place / name).unlink()
+            except OSError as error:
+                assert error.errno == errno.EIO  # noqa: PT017 - some are told, others wait
+                break
+            removed.add(name)
+        served.server.start()
+        theirs = served.disk / "d"
+        wait_until(lambda: not any((theirs / name).exists() for name in removed), "they go")
+        settle(place)
+        there = read(served.disk / "d")
+        assert there.items() <= made.items()
+        assert len(there) >= FILES // 2 - 1  # what one was told of may have happened, too
+        process.terminate()
+        _, said = process.communicate(timeout=DEADLINE_SECONDS)
+    assert process.returncode == 0, said

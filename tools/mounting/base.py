@@ -9,7 +9,7 @@ import errno
 import functools
 import logging
 import stat
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, ParamSpec, TypeVar
 from urllib.parse import quote_from_bytes
 
@@ -108,6 +108,7 @@ class Base(pyfuse3.Operations):  # type: ignore[misc]  # the library is optional
         reply = await self._pool.ask("OPTIONS", b"/")
         offered = reply.fields.get(b"x-spock-extensions", b"").split(b", ")
         self.behind.is_offered = b"make" in offered
+        self.behind.going.is_offered = b"remove" in offered and not self._waits
 
     def trust(self, *, trusted: bool) -> None:
         """Have the kernel believe for long what it is told, or not."""
@@ -123,17 +124,17 @@ class Base(pyfuse3.Operations):  # type: ignore[misc]  # the library is optional
         """Have everything on the server that was written."""
         await self.behind.finish(DEADLINE_SECONDS)
         for number, error in (await self._pending.flush_all()).items():
-            self.behind.lose(self.nodes[number], error)
+            self.behind.lose(self.nodes.last_path(self.nodes[number]), error)
 
     def unsent(self) -> int:
         """Return how many files are not on the server yet, as they are to be."""
-        return len(self.behind.unsent() | self._pending.unsent())
+        return len(self.behind.unsent().keys() | self._pending.unsent())
 
-    def waiting(self) -> Iterator[bytes]:
+    def waiting(self) -> Iterable[bytes]:
         """Return their paths, as far as they are known."""
-        for number in self.behind.unsent() | self._pending.unsent():
-            with contextlib.suppress(OSError):  # it is done by now
-                yield self.nodes.last_path(self.nodes[number])
+        nodes = self.nodes
+        written = {n: nodes.last_path(nodes[n]) for n in self._pending.unsent()}
+        return (written | self.behind.unsent()).values()
 
     def lost(self) -> list[bytes]:
         """Return the paths of what could not be written."""
@@ -184,6 +185,8 @@ class Base(pyfuse3.Operations):  # type: ignore[misc]  # the library is optional
         node = self.nodes[number]
         node.seen = found.seen
         node.is_directory = stat.S_ISDIR(found.mode)
+        if node.is_directory:
+            node.found = found
         home = self.behind.homes.get(number)
         if home is not None:
             home.told = found
@@ -215,6 +218,7 @@ class Base(pyfuse3.Operations):  # type: ignore[misc]  # the library is optional
 
     async def _settle_at(self, parent: int, name: bytes) -> None:
         """Have a directory, and what is at a name in it, on the server."""
+        await self.behind.going.settle(parent, name)
         node = self.nodes.child(parent, name)
         if node is None:
             await self._settle(parent)

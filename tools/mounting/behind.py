@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import quote_from_bytes
 
+from tools.mounting.going import Going
 from tools.mounting.homes import NAME_MAX, Home, Homes, Owner
 from tools.mounting.journal import Journal, Work
 from tools.mounting.nodes import Node, Nodes
@@ -71,6 +72,8 @@ class Behind:
         homes: as given.
         journal: what is on its way.
         is_offered: whether the server can make a whole file at once.
+        going: what is being removed.
+        is_lost: whether the server did not answer when it was asked last.
         lost: the paths of what could not be made, and of files whose bytes could not be written.
     """
 
@@ -86,6 +89,7 @@ class Behind:
         self.homes = homes
         self.journal = Journal()
         self.is_offered = False
+        self.going = Going(self, pool, nodes, now_ns, vanish)
         self.lost: list[bytes] = []
         self._pool = pool
         self._nodes = nodes
@@ -95,14 +99,14 @@ class Behind:
         self._drafts: dict[int, Draft] = {}
         self._bytes = 0  # of files that are on their way
         self._queued: set[int] = set()  # files whose request has not begun
-        self._is_lost = False
+        self.is_lost = False
         self._losses = 0
         self._waiting: dict[int, Node] = {}
 
     def home(self, directory: int, name: bytes, owner: Owner, mode: int) -> Home | None:
         """Return the directory if something may be made in it without asking; else None."""
         home = self.homes.get(directory)
-        if home is None or not self.is_offered or self._is_lost or name in home.names:
+        if home is None or not self.is_offered or self.is_lost or name in home.names:
             return None
         if owner != home.maker or mode & _SPECIAL or len(name) > NAME_MAX:
             return None
@@ -161,9 +165,9 @@ class Behind:
         if not node.is_directory:
             return node.told
         home = self.homes.get(node.number)
-        if home is None or not (node.told or self._has_inside(node.number)):
+        if not (node.told or self._has_inside(node.number)):
             return None
-        return home.told
+        return node.found if home is None else home.told
 
     def _has_inside(self, directory: int) -> bool:
         return self.journal.has_inside(directory) or bool(self._drafts_in(directory))
@@ -210,7 +214,7 @@ class Behind:
             return True
         if not self.journal.is_pending(node.number) and self.homes.get(node.number) is None:
             return False
-        if self._is_lost or after.size != (node.told or after).size:
+        if self.is_lost or after.size != (node.told or after).size:
             return False
         self._amend(node, after, wanted)
         return True
@@ -272,8 +276,11 @@ class Behind:
         for number in list(self._drafts):
             self.send(self._nodes[number])
         await self.journal.finish(longest_seconds)
+        late = OSError(errno.EIO, "the server did not answer before the mount ended")
         for node in list(self._waiting.values()):
-            self._fail(node, OSError(errno.EIO, "the server did not answer before the mount ended"))
+            self._fail(node, late)
+        for path in self.going.waiting.values():
+            self.lose(path, late, "removed")
 
     def _drafts_in(self, directory: int) -> list[int]:
         nodes = self._nodes
@@ -330,7 +337,7 @@ class Behind:
         while reply is None:
             await asyncio.sleep(RETRY_SECONDS)
             reply = await self._try(node, method, {**fields, **_AGAIN}, data)
-        self._is_lost = False
+        self.is_lost = False
         self._learn(node, told(reply))
 
     async def _try(
@@ -340,13 +347,14 @@ class Behind:
         try:
             return await self._pool.ask(method, self._nodes.path(node.number), fields, data)
         except LostError as error:
-            self._lose(error)
+            self.miss(error)
             return None
 
-    def _lose(self, error: OSError) -> None:
-        if not self._is_lost:
+    def miss(self, error: LostError) -> None:
+        """Note that the server is lost."""
+        if not self.is_lost:
             _log.warning("the server is lost; what is to be written waits for it: %s", error)
-        self._is_lost = True
+        self.is_lost = True
         self._losses += 1
 
     def _learn(self, node: Node, now: Told) -> None:
@@ -356,20 +364,22 @@ class Behind:
         if node.told is not None:
             self._nodes.present(node, now.ctime, node.told.ctime)
 
-    def lose(self, node: Node, error: OSError) -> None:
-        """Say, at once and at the end, that something could not be written."""
-        node.lost_path = self._nodes.last_path(node)
-        self.lost.append(node.lost_path)
-        _log.error("%s could not be written: %s", os.fsdecode(node.lost_path), error)
+    def lose(self, path: bytes, error: OSError, what: str = "written") -> None:
+        """Say, at once and at the end, that something could not be written, or removed."""
+        self.lost.append(path)
+        _log.error("%s could not be %s: %s", os.fsdecode(path), what, error)
 
-    def unsent(self) -> set[int]:
-        """Return what is not on the server yet, as it is to be."""
-        return self._waiting.keys() | self._drafts.keys()
+    def unsent(self) -> dict[int, bytes]:
+        """Return paths of what is not on the server yet as it is to be, by any numbers."""
+        drafts = {number: self._nodes[number] for number in self._drafts}
+        nodes = (self._waiting | drafts).items()
+        return {number: self._nodes.last_path(node) for number, node in nodes} | self.going.waiting
 
     def _fail(self, node: Node, error: OSError) -> None:
         """Say what is lost, and have the kernel see that it is."""
         directory, name = next(reversed(node.names))
-        self.lose(node, error)
+        node.lost_path = self._nodes.last_path(node)
+        self.lose(node.lost_path, error)
         self._nodes.remove(directory, name)
         self.homes.drop(directory)  # perhaps somebody else has made something there
         self.homes.drop(node.number)

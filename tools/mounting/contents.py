@@ -55,6 +55,7 @@ class Contents(Base):
     ) -> tuple[pyfuse3.FileInfo, pyfuse3.EntryAttributes]:
         """Make a file and open it."""
         kind = stat.S_IFREG | stat.S_IMODE(mode & ~ctx.umask)
+        await self.behind.going.settle(parent_inode, name)
         home = self.behind.home(parent_inode, name, Owner(ctx.uid, ctx.gid), kind)
         if home is not None:
             made = await self.behind.create(parent_inode, name, home, kind, flags)

@@ -44,7 +44,13 @@ class Journal:
         self._moving = 0
 
     def add(
-        self, number: int, directory: int, work: Work, *, after_all_inside: bool = False
+        self,
+        number: int,
+        directory: int,
+        work: Work,
+        *,
+        after_all_inside: bool = False,
+        is_shared: bool = False,
     ) -> None:
         """Have a change made.
 
@@ -53,11 +59,12 @@ class Journal:
             directory: that it is in.
             work: makes the request; it raises OSError when it failed.
             after_all_inside: the file is a directory, and what is in it comes first.
+            is_shared: it makes no request of its own, so it takes nobody's place.
         """
         before = {self._last[each] for each in (number, directory) if each in self._last}
         if after_all_inside:
             before |= self._inside(number)
-        task = asyncio.create_task(self._run(number, before, work))
+        task = asyncio.create_task(self._run(number, before, work, is_shared=is_shared))
         self._tasks.add(task)
         self._last[number] = task
         self._above[number] = directory
@@ -140,10 +147,12 @@ class Journal:
     def _inside(self, directory: int) -> set[asyncio.Task[None]]:
         return {self._last[number] for number, above in self._above.items() if above == directory}
 
-    async def _run(self, number: int, before: set[asyncio.Task[None]], work: Work) -> None:
+    async def _run(
+        self, number: int, before: set[asyncio.Task[None]], work: Work, *, is_shared: bool
+    ) -> None:
         if before:
             await asyncio.wait(before)
-        async with self._room:
+        async with contextlib.nullcontext() if is_shared else self._room:
             if self._moving:
                 async with self._landed:
                     await self._landed.wait_for(lambda: not self._moving)

@@ -23,6 +23,8 @@ class Naming(Base):
         """Find a name."""
         if len(name) > NAME_MAX:
             raise OSError(errno.ENAMETOOLONG, "no server has such names")
+        if self.behind.going.has(parent_inode, name):
+            return self._missing()
         known = self.nodes.child(parent_inode, name)
         if known is not None and known.told is not None and not known.is_directory:
             return self._enter_new((known, known.told))
@@ -53,6 +55,7 @@ class Naming(Base):
     async def _make(
         self, method: str, parent: int, name: bytes, fields: Fields
     ) -> pyfuse3.EntryAttributes:
+        await self.behind.going.settle(parent, name)
         await self._settle(parent)
         with self.nodes.asked.making(parent, name):
             reply = await self._ask(method, self.nodes.path(parent, name), fields)
@@ -71,6 +74,7 @@ class Naming(Base):
         self, parent_inode: int, name: bytes, mode: int, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
         """Make a directory."""
+        await self.behind.going.settle(parent_inode, name)
         maker, bits = Owner(ctx.uid, ctx.gid), stat.S_IMODE(mode & ~ctx.umask)
         home = self.behind.home(parent_inode, name, maker, bits)
         if home is not None:
@@ -89,6 +93,7 @@ class Naming(Base):
         self, parent_inode: int, name: bytes, target: bytes, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
         """Make a symbolic link."""
+        await self.behind.going.settle(parent_inode, name)
         home = self.behind.home(parent_inode, name, Owner(ctx.uid, ctx.gid), 0)
         if home is not None:
             return self._enter_new(await self.behind.symlink(parent_inode, name, home, target))
@@ -108,7 +113,15 @@ class Naming(Base):
     async def unlink(self, parent_inode: int, name: bytes, _ctx: pyfuse3.RequestContext) -> None:
         """Remove a name."""
         await self._settle_at(parent_inode, name)
-        if not await self._hide(parent_inode, name):
+        node = self.nodes.child(parent_inode, name)
+        if (
+            node is not None
+            and self._is_trusted
+            and self.behind.going.may_remove(parent_inode, node)
+        ):
+            await self.behind.going.remove(parent_inode, name, node)
+            self._gone(parent_inode, name)
+        elif not await self._hide(parent_inode, name):
             await self._ask("DELETE", self.nodes.path(parent_inode, name))
             self._gone(parent_inode, name)
 

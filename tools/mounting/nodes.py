@@ -58,6 +58,7 @@ class Node:
         is_directory: whether it is one.
         pending: how many changes are on their way to the server.
         told: what programs are told meanwhile.
+        found: what the server told last of a directory.
         lost_path: where it would be, if it could not be made.
         noticed: the latest ctime that the server's feed told of meanwhile.
     """
@@ -74,6 +75,7 @@ class Node:
         self.pending = 0
         self.told: Told | None = None
         self.noticed = 0
+        self.found: Told | None = None
         self.lost_path = b""
 
 
@@ -272,7 +274,7 @@ class Nodes:
             if above not in self._by_number:
                 break
             node = self._by_number[above]
-        return node.lost_path + b"/" + b"/".join(reversed(parts))
+        return b"/".join([node.lost_path, *reversed(parts)]) or b"/"
 
     def path(self, number: int, name: bytes = b"") -> bytes:
         """Return a path of a node, or of a name in it.

@@ -15,6 +15,8 @@ from tests.api.spockfs.spocking import Spocked, spocked
 from tools.mounting.behind import Behind
 from tools.mounting.homes import Home, Homes, Owner
 from tools.mounting.nodes import ROOT, Node, Nodes
+from tools.mounting.removing import STREAK_MIN, Streak
+from tools.mounting.told import told
 from tools.mounting.wire import Pool, parse_url
 
 NOW = 1_700_000_000_000_000_001
@@ -174,9 +176,9 @@ def test_a_mount_that_ends_without_its_server_names_what_is_lost(
 
 def test_nothing_more_is_promised_while_the_server_is_gone(disk: Spocked) -> None:
     async def work(mounting: Mounting) -> None:
-        mounting.behind._is_lost = True
+        mounting.behind.is_lost = True
         assert mounting.behind.home(ROOT, b"b", NOBODY, FILE) is None
-        mounting.behind._is_lost = False
+        mounting.behind.is_lost = False
         node = await mounting.make(b"a")
         await mounting.behind.settle(node.number)
         assert mounting.behind.home(ROOT, b"b", NOBODY, FILE) is not None
@@ -332,3 +334,102 @@ def test_attributes_of_what_has_come_in_its_place_are_left_alone(disk: Spocked) 
 
     assert relayed(disk.server.port, work, b"CHMOD ", replace) == 1
     assert disk.at("a").stat().st_mode & 0o777 == 0o600
+
+
+async def known(mounting: Mounting, disk: Spocked, name: str) -> Node:
+    """Return a file as a mount knows it that has looked at it."""
+    reply = await mounting.pool.ask(
+        "GETATTR", f"/{name}".encode(), {"X-Spock-ns": 1, "X-Spock-attr": 1}
+    )
+    found = told(reply)
+    node = mounting.nodes.place(ROOT, name.encode(), (found.dev, found.ino))
+    node.seen = found.seen
+    assert disk.at(name).exists()
+    return node
+
+
+async def remove(mounting: Mounting, node: Node) -> None:
+    """Do what the mount does for unlink(2)."""
+    _, name = next(iter(node.names))
+    assert mounting.behind.going.may_remove(ROOT, node)
+    await mounting.behind.going.remove(ROOT, name, node)
+    mounting.nodes.remove(ROOT, name)
+    assert mounting.behind.going.has(ROOT, name)
+
+
+async def settled(mounting: Mounting) -> None:
+    await mounting.behind.settle(inside=(ROOT,))
+    assert not mounting.behind.unsent()
+
+
+def test_many_files_are_removed_by_few_requests(disk: Spocked) -> None:
+    for number in range(100):
+        disk.at(f"{number}").write_text("x")
+
+    async def work(mounting: Mounting) -> None:
+        mounting.behind.going.is_offered = True
+        nodes = [await known(mounting, disk, f"{number}") for number in range(100)]
+        for node in nodes:
+            await remove(mounting, node)
+        assert len(mounting.behind.unsent()) == 100
+        await settled(mounting)
+        assert mounting.behind.lost == []
+
+    run(disk.server.port, work)
+    assert [path.name for path in disk.path.iterdir() if path.name != ".nasfeed"] == []
+
+
+def test_what_was_removed_but_not_answered_is_removed(disk: Spocked) -> None:
+    disk.at("a").write_text("x")
+
+    async def work(mounting: Mounting) -> None:
+        mounting.behind.going.is_offered = True
+        await remove(mounting, await known(mounting, disk, "a"))
+        await settled(mounting)
+        assert mounting.behind.lost == []
+
+    assert relayed(disk.server.port, work, b"REMOVE ") == 1
+    assert not disk.at("a").exists()
+
+
+def test_a_new_file_with_the_name_of_a_removed_one_stays(disk: Spocked) -> None:
+    disk.at("a").write_text("x")
+
+    def replace() -> None:
+        disk.at("a").write_text("theirs, perhaps with the same inode number")
+
+    async def work(mounting: Mounting) -> None:
+        mounting.behind.going.is_offered = True
+        await remove(mounting, await known(mounting, disk, "a"))
+        await settled(mounting)
+        with pytest.raises(OSError, match="ESTALE"):
+            mounting.behind.journal.complain_inside(ROOT)
+        assert mounting.behind.lost == [b"/a"]
+        assert mounting.vanished == [(ROOT, b"a")]
+
+    assert relayed(disk.server.port, work, b"REMOVE ", replace) == 1
+    assert disk.at("a").read_text().startswith("theirs")
+
+
+def test_what_has_come_in_the_place_of_what_is_to_go_stays(disk: Spocked) -> None:
+    disk.at("a").write_text("x")
+
+    async def work(mounting: Mounting) -> None:
+        mounting.behind.going.is_offered = True
+        node = await known(mounting, disk, "a")
+        disk.at("new").write_text("theirs")
+        disk.at("new").rename(disk.at("a"))
+        await remove(mounting, node)
+        await settled(mounting)
+        assert mounting.behind.lost == []
+        assert mounting.vanished == [(ROOT, b"a")]
+
+    run(disk.server.port, work)
+    assert disk.at("a").read_text() == "theirs"
+
+
+def test_one_of_many_is_told_from_one_alone() -> None:
+    streak = Streak()
+    assert not any(streak.note(number * 0.1) for number in range(STREAK_MIN))
+    assert streak.note(STREAK_MIN * 0.1)
+    assert not streak.note(100.0)

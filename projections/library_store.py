@@ -48,6 +48,57 @@ _EVENT_OF: Final[dict[type[Entity], Callable[[str, Any], LibraryStated]]] = {
 }
 
 
+class Media:
+    """The library's view of the tree, as one read transaction sees it; see `projections.media`.
+
+    Args:
+        connection: in that transaction.
+    """
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def row(self, number: int) -> Row | None:
+        """Return a live catalog or file, or None."""
+        return media.row(self._connection, number)
+
+    def rows(self, numbers: Collection[int]) -> list[Row]:
+        """Return those of some catalogs and files that are live, in the order of the numbers."""
+        return media.rows(self._connection, numbers)
+
+    def catalogs(self, parent: int) -> list[int]:
+        """Return the numbers of the catalogs that are shown in one."""
+        return media.catalogs(self._connection, parent)
+
+    def above(self, number: int) -> set[int]:
+        """Return a catalog and those in which it is shown; see `projections.media.above`."""
+        return media.above(self._connection, number)
+
+    def moved_catalogs(self) -> list[int]:
+        """Return the catalogs that are to be shown elsewhere than they are, the newest first."""
+        return media.moved_catalogs(self._connection)
+
+    def shown_in(self, numbers: Collection[int]) -> list[int]:
+        """Return what is to be shown in some catalogs because somebody said so."""
+        return media.shown_in(self._connection, numbers)
+
+    def counts(self, number: int) -> tuple[int, int]:
+        """Return how many catalogs and how many files are shown in a catalog."""
+        return media.counts(self._connection, number)
+
+    def to_do(self, below: int, limit: int) -> list[int]:
+        """Return pictures, videos and sound that nobody has looked at since they changed."""
+        return media.to_do(self._connection, below, limit)
+
+    def gone(self, after: int, limit: int) -> list[tuple[int, int, int]]:
+        """Return nodes that are gone and of which something is still said."""
+        return media.gone(self._connection, after, limit)
+
+    def files(self, wanted: Wanted) -> Listing:
+        """Return the files that are wanted, to be counted and paged through."""
+        return Listing(self._connection, wanted)
+
+
 class Change:
     """What a job of the library works with, while nothing else can change the log.
 
@@ -58,12 +109,14 @@ class Change:
     Attributes:
         library: what is known of the library now.
         tree: the node tree now.
+        media: the library's view of it.
         now_us: time of the events, microseconds since 1970 UTC.
     """
 
     def __init__(self, transaction: Transaction, author: str) -> None:
         self.library = Library(transaction.connection)
         self.tree = Tree(transaction.connection)
+        self.media = Media(transaction.connection)
         self.now_us = transaction.time_us
         self._transaction = transaction
         self._author = author
@@ -91,45 +144,6 @@ class Change:
         if not self.is_live(kind, number):
             return
         self._transaction.append([Draft(number, Ended(self._author, kind, reason))])
-
-
-class Media:
-    """The library's view of the tree, as one read transaction sees it; see `projections.media`.
-
-    Args:
-        connection: in that transaction.
-    """
-
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
-
-    def row(self, number: int) -> Row | None:
-        """Return a live catalog or file, or None."""
-        return media.row(self._connection, number)
-
-    def rows(self, numbers: Collection[int]) -> list[Row]:
-        """Return those of some catalogs and files that are live, in the order of the numbers."""
-        return media.rows(self._connection, numbers)
-
-    def catalogs(self, parent: int) -> list[int]:
-        """Return the numbers of the catalogs that are shown in one."""
-        return media.catalogs(self._connection, parent)
-
-    def counts(self, number: int) -> tuple[int, int]:
-        """Return how many catalogs and how many files are shown in a catalog."""
-        return media.counts(self._connection, number)
-
-    def to_do(self, below: int, limit: int) -> list[int]:
-        """Return pictures, videos and sound that nobody has looked at since they changed."""
-        return media.to_do(self._connection, below, limit)
-
-    def gone(self, after: int, limit: int) -> list[tuple[int, int, int]]:
-        """Return nodes that are gone and of which something is still said."""
-        return media.gone(self._connection, after, limit)
-
-    def files(self, wanted: Wanted) -> Listing:
-        """Return the files that are wanted, to be counted and paged through."""
-        return Listing(self._connection, wanted)
 
 
 class View:

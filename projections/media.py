@@ -24,6 +24,21 @@ GONE: Final = (
     "select number, coalesce(note, 0), coalesce(facts, 0) from media"
     " where place is null and number > ? order by number limit ?"
 )
+ABOVE: Final = (
+    "with recursive up (number, parent) as ("
+    " select number, parent from media where number = ?"
+    " union"
+    " select m.number, m.parent from up join media m on m.number = up.parent)"
+    " select number from up"
+)
+MOVED_CATALOGS: Final = (
+    "select number from media where note_parent > 0 and is_catalog and place is not null"
+    " order by number desc"
+)
+SHOWN_IN: Final = (
+    "select number from media where note_parent > 0 and place is not null"
+    " and note_parent in (select asked.value from json_each(?) asked) order by number"
+)
 _ROW: Final = (
     "select number, place, parent, root, is_catalog, type, size, mtime_us, disk_duration,"
     " disk_width, disk_height from media where place is not null and root > 0 and number"
@@ -63,6 +78,25 @@ class Row(NamedTuple):
 def catalogs(connection: apsw.Connection, parent: int) -> list[int]:
     """Return the numbers of the catalogs that are shown in one."""
     return [row[0] for row in fetch(connection, CATALOGS, (parent,))]
+
+
+def above(connection: apsw.Connection, number: int) -> set[int]:
+    """Return a catalog and those in which it is shown, directly and not.
+
+    Its root is not among them when it is shown nowhere, because catalogs stand in a circle.
+    """
+    return {row[0] for row in fetch(connection, ABOVE, (number,))}
+
+
+def moved_catalogs(connection: apsw.Connection) -> list[int]:
+    """Return the catalogs that are to be shown elsewhere than they are, the newest first."""
+    return [row[0] for row in fetch(connection, MOVED_CATALOGS)]
+
+
+def shown_in(connection: apsw.Connection, numbers: Collection[int]) -> list[int]:
+    """Return what is to be shown in some catalogs because somebody said so."""
+    asked = f"[{','.join(map(str, numbers))}]"
+    return [row[0] for row in fetch(connection, SHOWN_IN, (asked,))]
 
 
 def counts(connection: apsw.Connection, number: int) -> tuple[int, int]:

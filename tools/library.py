@@ -129,8 +129,7 @@ def _import(database: str, file: Path) -> int:
     found = _asked(database, {"action": "roots"})["roots"]
     roots = {line.name: line.path for line in msgspec.convert(found, list[RootLine])}
     known = {
-        line.name.casefold(): [root for root, _ in line.rights]
-        for line in _done(database, {"action": "list"})
+        line.name.casefold(): dict(line.rights) for line in _done(database, {"action": "list"})
     }
     for wanted in library_import.actions(file, roots, known):
         given = wanted.pop("clear_password", None)

@@ -28,19 +28,20 @@ class Entry(msgspec.Struct, frozen=True, rename="camel"):
 
     paths: list[str] = []
     users: list[ImportedUser] = []
-    merge_root_paths: int | None = None
-    merge: int | None = None
+    merge_root_paths: int | bool | None = None
+    merge: int | bool | None = None
 
 
 def actions(
-    file: Path, roots: Mapping[str, str], known: Mapping[str, list[str]]
+    file: Path, roots: Mapping[str, str], known: Mapping[str, Mapping[str, bool]]
 ) -> Iterator[dict[str, Any]]:
     """Return what is to be done for the users of a file.
 
     Args:
         file: the configuration.
         roots: path of each root by name.
-        known: roots of each user that there is already, by name in lower case.
+        known: by name in lower case, for each user that there is already, the roots and whether
+            they may be changed.
 
     Yields:
         Actions for `tools.library_actions`, with `clear_password` where one is to be hashed.
@@ -56,9 +57,7 @@ def actions(
         for user in entry.users:
             key = user.name.casefold()
             names.setdefault(key, user.name)
-            rights.setdefault(key, dict.fromkeys(known.get(key, []), True)).update(
-                dict.fromkeys(found, True)
-            )
+            rights.setdefault(key, dict(known.get(key, {}))).update(dict.fromkeys(found, True))
             if user.password is not None:
                 passwords.setdefault(key, user.password)
     for key, name in names.items():

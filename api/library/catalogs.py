@@ -9,11 +9,11 @@ import msgspec
 from api.library.accounts import changed_help
 from api.library.call import Call, Place, Reading, Reply
 from api.library.names import free_name
-from api.library.notes import changed_note
+from api.library.notes import changed_note, check_parent
 from api.library.parameters import MEMO_MAX, NAME_MAX
+from api.library.removal import Removal
 from api.library.shown import NO_PARENT, catalog_info
 from api.library.targets import Target, at
-from api.library.trash import Trash
 from api.library.wire import (
     BAD_CATALOG,
     BAD_PARAMETER,
@@ -93,7 +93,7 @@ def update(call: Call) -> Reply:
 
 
 def delete(call: Call) -> Reply:
-    """Answer `deleteCatalog.icc`: put directories, and what is in them, into the trash.
+    """Answer `deleteCatalog.icc`: put directories, and what is shown in them, into the trash.
 
     One that is in another of them goes with that.
     """
@@ -104,7 +104,7 @@ def delete(call: Call) -> Reply:
             raise LibraryError(NO_RIGHT)
         above = {n: {up for up, _ in reading.tree.chain(n)} - {n} for n in numbers}
     for number in (n for n in numbers if not above[n].intersection(numbers)):
-        Trash(call.service).put(call.known, number)
+        Removal(call.service, call.known).remove(number)
     return Reply("OK")
 
 
@@ -120,11 +120,7 @@ def new_parent(reading: Reading, row: media.Row, parent: int) -> int:
         raise LibraryError(BAD_CATALOG if error.code == NOT_FOUND else error.code) from error
     if target.root != row.root or row.number == row.root:
         raise LibraryError(BAD_CATALOG)
-    above: media.Row | None = target
-    while above is not None and above.number != row.root:
-        if above.number == row.number:
-            raise LibraryError(BAD_CATALOG)
-        above = reading.media.row(above.parent)
+    check_parent(reading.media, row.number, parent)
     return 0 if parent == row.place else parent
 
 

@@ -8,6 +8,7 @@ from typing import Final
 from api.library import uploads
 from api.library.burial import bury
 from api.library.call import FACE, Service
+from api.library.circles import straighten
 from api.library.gallery import Gallery
 from api.library.recovery import Recovery
 from api.library.thumbs import Thumbs
@@ -66,6 +67,7 @@ class Keeper:
             service.store.change(library_users.expire, FACE)
         uploads.expire(service)
         settle_restored(service)
+        straighten(service)
         bury(service)
         self._thumbs.cache.trim()
         Trash(service).expire(service.settings.trash_days, service.settings.trash_bytes)

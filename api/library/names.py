@@ -51,7 +51,10 @@ def free_name(
 
 
 def unique(name: bytes, is_taken: Callable[[bytes], bool]) -> bytes:
-    """Return a name that is not taken: itself, or with a number before its ending."""
+    """Return a name that is not taken: itself, or with a number before its ending.
+
+    For the number, a name that is as long as can be loses some of its last characters.
+    """
     return next(each for each in _variants(name) if not is_taken(each))
 
 
@@ -59,7 +62,18 @@ def _variants(name: bytes) -> Iterator[bytes]:
     stem, ending = _split(name)
     yield name
     for number in itertools.count(2):
-        yield b"%b (%d)%b" % (stem, number, ending)
+        end = b" (%d)%b" % (number, ending)
+        yield _shortened(stem, NAME_MAX - len(end)) + end
+
+
+def _shortened(stem: bytes, room: int) -> bytes:
+    """Return the beginning of a name, without half a character at its end, if it is UTF-8."""
+    if len(stem) <= room:
+        return stem
+    cut = room
+    while cut > room - 4 and stem[cut] & 0xC0 == 0x80:  # noqa: PLR2004 - continues a character
+        cut -= 1
+    return stem[: cut or room]
 
 
 def _split(name: bytes) -> tuple[bytes, bytes]:

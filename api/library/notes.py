@@ -8,9 +8,9 @@ import msgspec
 from api.library.accounts import changed_help
 from api.library.call import Call
 from api.library.parameters import EXT_MAX, MEMO_MAX, Parameters
-from api.library.wire import BAD_PARAMETER, NOT_CHANGED, LibraryError
+from api.library.wire import BAD_CATALOG, BAD_PARAMETER, NOT_CHANGED, LibraryError
 from eventlog.library import Note
-from projections.library_store import Change
+from projections.library_store import Change, Media
 from projections.library_types import FileType
 
 _TIMES: Final = {
@@ -60,6 +60,8 @@ def changed_note(call: Call, node: int, given: dict[str, Any]) -> None:
         )
         if note == before:
             raise LibraryError(NOT_CHANGED)
+        if "parent" in given:  # another request may have changed where something is shown
+            check_parent(change.media, node, note.parent)
         now = change.now_us
         if note.help != before.help:
             note = msgspec.structs.replace(
@@ -68,6 +70,23 @@ def changed_note(call: Call, node: int, given: dict[str, Any]) -> None:
         change.put(msgspec.structs.replace(note, changed_us=now), number)
 
     call.service.store.change(job, call.known.author)
+
+
+def check_parent(media: Media, node: int, parent: int) -> None:
+    """Refuse to show a catalog in one that is shown below it, or nowhere.
+
+    Args:
+        media: the library's view of the files.
+        node: number of what is to be shown.
+        parent: of the catalog that it is to be shown in; 0 for the one that it is in.
+
+    Raises:
+        LibraryError: it cannot be shown there.
+    """
+    row = media.row(node)
+    above = media.above(parent or row.place) if row else ()
+    if row is None or node in above or row.root not in above:
+        raise LibraryError(BAD_CATALOG)
 
 
 def file_fields(parameters: Parameters) -> dict[str, Any]:

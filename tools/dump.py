@@ -130,9 +130,15 @@ def select(records: Iterator[Record], wanted: Filter, paths: Paths) -> Iterator[
 def _is_wanted(record: Record, wanted: Filter, paths: Paths) -> bool:
     return (
         (not wanted.kinds or KINDS[type(record.event)] in wanted.kinds)
-        and wanted.author in (None, record.event.author)
+        and _is_by(record.event.author, wanted.author)
         and (wanted.below is None or any(_is_below(record, wanted.below, of) for of in paths))
     )
+
+
+def _is_by(author: str, wanted: str | None) -> bool:
+    """Say whether it is the one; `library:anna` is `anna` and `library` as well."""
+    face, _, user = author.partition(":")
+    return wanted in (None, author) or (bool(wanted) and wanted in (face, user))
 
 
 def _is_below(record: Record, top: bytes, paths: LastPaths) -> bool:

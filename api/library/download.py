@@ -5,6 +5,7 @@ import re
 import stat
 from collections.abc import Mapping
 from typing import Final, NamedTuple
+from urllib.parse import quote
 
 from api.files import download
 from api.files.conditions import etag_of
@@ -16,7 +17,9 @@ from api.served import RootUnavailableError
 from projections.library_types import mime_of
 from projections.media import Row
 
-_SHOWN: Final = re.compile(r"(image|video|audio)/[a-z0-9.+-]+")
+_SHOWN: Final = re.compile(r"(image|video|audio)/[a-z0-9.+-]+|text/plain")
+_PLAIN: Final = "!#$&+-.^_`|~"
+"""What RFC 8187 allows beside letters and digits."""
 _HOSTILE: Final = frozenset({"image/svg+xml"})
 
 
@@ -99,9 +102,14 @@ def _describe(opened: Opened) -> RawFields:
         (b"etag", opened.etag.encode()),
         (b"accept-ranges", b"bytes"),
         (b"cache-control", b"private, no-cache"),
-        (b"content-disposition", f'{way}; filename="{name}"'.encode()),
+        (b"content-disposition", f'{way}; filename="{name}"{_in_full(opened.name, name)}'.encode()),
         # Whatever people store, no browser may take it for a page of this server.
         (b"content-security-policy", b"sandbox; default-src 'none'"),
         (b"x-content-type-options", b"nosniff"),
         (b"cross-origin-resource-policy", b"same-origin"),
     ]
+
+
+def _in_full(name: str, plain: str) -> str:
+    """Return what says a name that `filename` cannot say; see RFC 8187."""
+    return "" if name == plain else f"; filename*=UTF-8''{quote(name, safe=_PLAIN)}"

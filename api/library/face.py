@@ -22,6 +22,9 @@ done. The wire is the program's; what the text promises beside it is kept as far
 - The `size` of a file is that of the file; `updateFile.icc` takes none, as the text would have it.
 - `ext` is the ending of the file's name; the program gives Pillow's name of the format for scanned
   images, which the text does not know.
+- An upload that is another user's is not found, with -10004, and a position beyond the end is
+  -10003, with status 200 as the program has it; tus answers 404 and 409.
+- A page of another origin changes nothing: -10002 and 403. The program knows no such thing.
 - Passwords in the query of `login.icc` are taken, as the program does. They may end in the logs of
   proxies: clients should send them in the body.
 """
@@ -52,6 +55,7 @@ from api.library.download import Opened
 from api.library.guarding import guarded
 from api.library.incoming import Incoming
 from api.library.keeper import Keeper
+from api.library.origins import check_origin
 from api.library.parameters import BODY_MAX, Parameters
 from api.library.routes import ROUTES, Kind, Route
 from api.library.thumbs import Image, Thumbs, Wanted
@@ -78,7 +82,7 @@ LOGIN_THREADS: Final = 2
 
 _PATH: Final = re.compile(r"/([A-Za-z]+)\.ic(\w*)(\.\w{1,16})?")
 _END: Final = {"type": "http.response.body", "body": b"", "more_body": False}
-_GREETED: Final = ("GET", "POST")
+_GREETED: Final = ("GET", "HEAD", "POST")
 _OK: Final = 200
 _WITH_FILE: Final = (200, 206)
 _BAD_FILE: Final = 416
@@ -168,6 +172,7 @@ class LibraryFace:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
+            check_origin(scope["method"], _fields(scope))
             if scope["raw_path"] == b"/":
                 await _greet(scope, send)
             elif tus.concerns(scope["raw_path"]):
@@ -182,7 +187,7 @@ class LibraryFace:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         name, route = _route(scope)
-        fields = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+        fields = _fields(scope)
         address = (scope.get("client") or ("", 0))[0]
         call = Call(self.service, Parameters({}), None, address, fields)
         if route.kind is Kind.UPLOAD:
@@ -311,6 +316,10 @@ class LibraryFace:
                     )
                 else:
                     await send({"type": "http.response.body", "body": part, "more_body": True})
+
+
+def _fields(scope: Scope) -> dict[str, str]:
+    return {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
 
 
 async def _greet(scope: Scope, send: Send) -> None:

@@ -12,7 +12,8 @@ from api.library.wire import BAD_PARAMETER, LibraryError
 from eventlog.library import Kind, Share
 from projections.library_store import Change
 
-KEY_MAX: Final = 200
+KEY_MAX: Final = 2**13
+"""Characters of what may be tried as a key: it opens nothing then, as any other wrong one."""
 
 COUNT_MAX: Final = 1_000_000
 

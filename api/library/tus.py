@@ -36,7 +36,7 @@ from api.library.wire import (
     LibraryError,
 )
 from api.threads import Threads
-from eventlog.library import Note, Part
+from eventlog.library import Note, Part, Upload
 from projections.library_types import mime_of, type_of
 
 PREFIX: Final = b"/uploads"
@@ -137,7 +137,11 @@ class Tus:
             return await self._threads.run(lambda: guarded(self._create, who, fields))
         sending = await self._found(who, number)
         if method == "HEAD":
-            told = (("upload-length", str(sending.upload.size)), ("cache-control", "no-store"))
+            told = (
+                ("upload-length", str(sending.upload.size)),
+                ("upload-metadata", _told(sending.upload)),
+                ("cache-control", "no-store"),
+            )
             return Answer(200, (*_position(sending), *told))
         if method == "DELETE":
             async with self._busy.alone(sending.number, receive):
@@ -178,6 +182,8 @@ class Tus:
         return who
 
     def _create(self, who: Who, fields: Mapping[str, str]) -> Answer:
+        if "upload-concat" in fields:
+            raise TusError(400, "concatenation is not offered here")
         size = _number(fields, "upload-length")
         most = self._service.settings.upload_max
         if most is not None and size > most:
@@ -292,6 +298,16 @@ def _metadata(text: str) -> dict[str, str]:
         except (binascii.Error, ValueError) as error:
             raise TusError(400, "Upload-Metadata is malformed") from error
     return found
+
+
+def _told(upload: Upload) -> str:
+    """Return what is known of the metadata that an upload was begun with; see `_metadata`."""
+    told = {"filename": upload.name, "catalogId": str(upload.catalog)}
+    coded = {
+        key: base64.b64encode(value.encode("utf-8", "replace")).decode()
+        for key, value in told.items()
+    }
+    return ",".join(f"{key} {value}" for key, value in coded.items())
 
 
 def _checksum(text: str | None) -> tuple[str, bytes] | None:

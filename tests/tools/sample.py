@@ -43,7 +43,7 @@ STEPS: list[Draft] = [
         3,
         Described("", state(2, b"a.txt", size=1536, hash=bytes(16), content=Content.DONE), "a\nb"),
     ),  # 4
-    Draft(2, Moved("smb", directory(1, b"new"), 1, b"old")),  # 5
+    Draft(2, Moved("smb:ann", directory(1, b"new"), 1, b"old")),  # 5
     Draft(3, Moved("", state(1, b"b.txt", size=1536), 2, b"a.txt")),  # 6
     Draft(0, Created("", state(1, b"caf\xe9", stat.S_IFLNK | 0o777, target=b"x\n"))),  # 7
     Draft(3, Modified("", state(1, b"b.txt", size=7))),  # 8

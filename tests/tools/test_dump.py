@@ -70,7 +70,7 @@ def test_the_table_says_what_happened(database: Path, capsys: Capture) -> None:
         "created    /mnt/media/old/",
         "created    /mnt/media/old/a.txt  1.5 KiB",
         r"described  /mnt/media/old/a.txt  a\nb",
-        "moved      /mnt/media/old → /mnt/media/new/  by smb",
+        "moved      /mnt/media/old → /mnt/media/new/  by smb:ann",
         "moved      /mnt/media/new/a.txt → /mnt/media/b.txt  1.5 KiB",
         "created    /mnt/media/caf\ufffd  → x\\n",
         "modified   /mnt/media/b.txt  7 B",
@@ -84,7 +84,7 @@ def test_json_lines_hold_everything(database: Path, capsys: Capture) -> None:
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert lines[3]["state"]["hash"] == "00" * 16
     assert lines[3]["problem"] == "a\nb"
-    assert lines[4]["author"] == "smb"
+    assert lines[4]["author"] == "smb:ann"
     assert lines[4]["from_path"] == "/mnt/media/old"
     assert lines[6]["path"] == "/mnt/media/caf\ufffd"
     assert lines[6]["path_raw"] == "L21udC9tZWRpYS9jYWbp"
@@ -136,6 +136,8 @@ def test_json_lines_hold_everything(database: Path, capsys: Capture) -> None:
         ("--path /mnt/med", []),
         ("--path /mnt/media/new --kind moved --from 6", [6]),
         ("--author smb", [5]),
+        ("--author ann", [5]),
+        ("--author smb:ann", [5]),
         ("--author nobody", []),
         ("--author= --since 2026-03-10", [7, 8, 9, 10]),
         ("--author smb --until 2026-03-08", []),

@@ -147,7 +147,7 @@ def test_an_original_servers_users_are_taken_over(
         {
             "paths": [str(nas.roots["photos"])],
             "users": [{"name": "terry", "password": "123"}, {"name": "anna", "password": "333"}],
-            "mergeRootPaths": 1,
+            "mergeRootPaths": True,
         },
         {"paths": [f"{nas.roots['music']}/"], "users": [{"name": "Anna"}], "merge": 0},
     ]
@@ -160,6 +160,19 @@ def test_an_original_servers_users_are_taken_over(
     assert "photos rw " in terry
     assert "music" not in terry
     assert "photos rw, music rw" in anna
+
+
+def test_an_import_leaves_other_rights_as_they_are(
+    nas: Nas, command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("user", "add", "terry", "--read", "photos", typed="456") == 0
+    file = tmp_path / "scanConfig.json"
+    file.write_text(
+        json.dumps([{"paths": [str(nas.roots["music"])], "users": [{"name": "terry"}]}])
+    )
+    capsys.readouterr()
+    assert command("import", str(file)) == 0
+    assert "photos r, music rw" in capsys.readouterr().out
 
 
 def test_an_import_that_cannot_be_does_nothing(

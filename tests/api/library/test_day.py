@@ -54,10 +54,10 @@ def test_login_tells_who_one_is(home: Family) -> None:
     assert person.get("helpInfo", type=0).code == 0
 
 
-@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
 def test_a_greeting_says_that_it_is_there(home: Family, method: str) -> None:
     reply = home.person().ask(method, "/")
-    assert (reply.status, reply.body) == (200, b"hello world")
+    assert (reply.status, reply.body) == (200, b"" if method == "HEAD" else b"hello world")
     assert home.person().ask("DELETE", "/").status == 405
 
 
@@ -249,6 +249,43 @@ def test_what_could_run_in_a_browser_is_mere_bytes(
     assert reply.fields["content-disposition"].startswith("attachment")
     assert reply.fields["x-content-type-options"] == "nosniff"
     assert "sandbox" in reply.fields["content-security-policy"]
+
+
+def test_a_file_is_saved_under_its_own_name_and_a_text_is_a_text(
+    home: Family, terry: Person, photos: Path
+) -> None:
+    number = put(home, photos / 'ä "q".txt', b"text")
+    told = terry.ask("GET", f"/downFile.icc?id={number}").fields
+    assert told["content-type"] == "text/plain"
+    assert told["content-disposition"].endswith("; filename*=UTF-8''%C3%A4%20%22q%22.txt")
+
+
+@pytest.mark.parametrize(
+    ("told", "status"),
+    [
+        ({"Sec_Fetch_Site": "cross-site"}, 403),
+        ({"Sec_Fetch_Site": "same-site", "Origin": "http://{here}"}, 403),
+        ({"Sec_Fetch_Site": "same-origin", "Origin": "https://behind.a.proxy"}, 200),
+        ({"Origin": "http://127.0.0.1:1"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://{here}"}, 200),
+        ({}, 200),
+    ],
+)
+def test_pages_of_other_places_change_nothing(
+    home: Family, terry: Person, photos: Path, told: dict[str, str], status: int
+) -> None:
+    number = put(home, photos / "wanted.txt")
+    here = f"127.0.0.1:{terry.port}"
+    fields = {name: value.format(here=here) for name, value in told.items()}
+    body = f"ids={number}".encode()
+    form = {"Content_Type": "application/x-www-form-urlencoded"}
+    assert terry.ask("POST", "/deleteFiles.icc", body, **form, **fields).status == status
+    assert (photos / "wanted.txt").exists() == (status == 403)
+    assert terry.ask("GET", "/catalogs.icc?pids=-1", None, **fields).code == 0
+    if "Origin" in fields:
+        begun = terry.ask("POST", "/uploads", b"", Tus_Resumable="1.0.0", **fields)
+        assert (begun.status == 403) == (status == 403)
 
 
 def test_a_share_needs_no_login_and_dies_with_the_file(

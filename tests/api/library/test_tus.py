@@ -34,9 +34,10 @@ def metadata(**values: object) -> str:
     return ",".join(f"{key} {value}" for key, value in pairs)
 
 
-def create(home: Family, person: Person, size: int = 4, name: str = "a.txt") -> Reply:
+def create(home: Family, person: Person, size: int = 4, name: str = "a.txt", **more: str) -> Reply:
     told = metadata(filename=name, catalogId=home.root("photos"))
-    return person.ask("POST", "/uploads", **TUS, Upload_Length=str(size), Upload_Metadata=told)
+    fields: Any = {"Upload_Length": str(size), "Upload_Metadata": told}
+    return person.ask("POST", "/uploads", **(TUS | fields | more))
 
 
 def patch(person: Person, target: str, offset: int, data: bytes, **more: str) -> Reply:
@@ -92,6 +93,8 @@ def test_an_upload_is_begun_looked_at_and_finished(
     head = terry.ask("HEAD", target, **TUS)
     assert (head.fields["upload-offset"], head.fields["upload-length"]) == ("0", "4")
     assert head.fields["cache-control"] == "no-store"
+    name = base64.b64encode(b"by hand.txt").decode()
+    assert f"filename {name}" in head.fields["upload-metadata"].split(",")
     half = patch(terry, target, 0, b"da")
     assert (half.status, half.fields["upload-offset"]) == (204, "2")
     assert patch(terry, target, 0, b"xx").status == 409
@@ -100,6 +103,10 @@ def test_an_upload_is_begun_looked_at_and_finished(
     assert patch(terry, target, 2, b"ta").fields["upload-offset"] == "4"
     assert (photos / "by hand.txt").read_bytes() == b"data"
     assert terry.ask("HEAD", target, **TUS).fields["upload-offset"] == "4"
+
+
+def test_parts_that_are_to_be_put_together_are_refused(home: Family, terry: Person) -> None:
+    assert create(home, terry, name="part", Upload_Concat="partial").status == 400
 
 
 def test_a_wrong_checksum_changes_nothing(home: Family, terry: Person, photos: Path) -> None:

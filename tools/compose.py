@@ -1,7 +1,6 @@
 """The composition root: the only place that constructs the parts of a server and wires them."""
 
 import logging
-import os
 import threading
 from collections.abc import Iterable
 from concurrent.futures import Future
@@ -20,45 +19,26 @@ from api.status import (
     Status,
     WatchStatus,
 )
-from eventlog.ballast import Ballast
 from eventlog.clock import Clock
 from eventlog.errors import LogUnavailableError
 from eventlog.events import Content
 from projections.library_store import LibraryStore
-from projections.replay import FOLDS, LIBRARY_FOLDS
 from projections.tree import Tree
 from tools import snapshots
-from tools.config import Config, server_files
+from tools.config import Config
 from tools.errors import OperatorError
 from tools.feed_reader import FeedReader
-from tools.full_disk import open_log
 from tools.maintenance import Maintenance
+from tools.observing import READY_KEY, Observing
 from tools.snapshots import Snapshots
 from tools.upkeep import Task, Upkeep
 from tools.watching import Watching
 from watcher import status as watcher_status
 from watcher.backend import Place
-from watcher.choose import choose
 from watcher.describer import Describer, Roots, When
-from watcher.directories import directories_max
-from watcher.excludes import Excludes
-from watcher.hidden import private_files
-from watcher.inotify import watch_limit
 from watcher.metadata.pool import ProbePool
 from watcher.metadata.task import Limits
-from watcher.nursery import Nursery
-from watcher.observer import Observer, detach_missing
-from watcher.quiet import QuietHours
-from watcher.root import Root
-from watcher.session import Settings
-from watcher.settle import Settling
-from watcher.vanished import Vanished
-
-READY_KEY = "ready"
-"""Fact in the log's meta table: the position up to which the very first scans had recorded."""
-
-LIMITED_RESCAN_SECONDS = 30.0
-"""Between comparisons with the disk while the kernel gives no more watches."""
+from watcher.sysctl import watch_limit
 
 BEHIND_MIN = 10_000
 """Places of a root that wait to be looked at, from which on no contents are read: a change is to be
@@ -78,37 +58,33 @@ class System:
     Args:
         config: what to serve and how.
         clock: time.
-        nursery: makes processes that help with the first scans, if there are to be any.
+        observing: its log and its roots, if they are observed already.
 
     Raises:
         LogError: the database cannot be used.
         OperatorError: the directory of the snapshots cannot.
     """
 
-    def __init__(self, config: Config, clock: Clock, nursery: Nursery | None = None) -> None:
-        folds = LIBRARY_FOLDS if config.library.enabled else FOLDS
-        self.log = open_log(config.database, folds, clock, Ballast(config.database))
+    def __init__(self, config: Config, clock: Clock, observing: Observing | None = None) -> None:
+        self._observing = observing or Observing(config, clock)
+        self.log = self._observing.log
         self.library = LibraryStore(self.log)
         self.snapshots = Snapshots(config.database, config.snapshots, clock)
         _prepare(self.snapshots, config)
         self.reader = FeedReader(self.log, self.snapshots.store)
         self.config = config
         self._clock = clock
-        self._nursery = nursery
         self._lock = threading.Lock()
-        self._quiet = QuietHours(config.quiet_hours)
         self._absent: set[str] = set()
-        self._initial = self.log.call(lambda tx: tx.meta(READY_KEY))
+        self._initial = self._observing.ready_from
         self._ready = self._initial is not None and config.startup == "serve"
         self._counted: tuple[float, int, dict[int, int]] = (0.0, -1, {})
-        self._settlings: list[Settling] = []
-        self._vanished = Vanished(clock)
-        self.observers = [self._observer(root.name, root.path) for root in config.roots]
+        self.observers = self._observing.observers
         self.describer = Describer(
             self.log,
             lambda: make_pool(config, clock),
             When(self._is_being_written, self._hashed_after, self._is_resting),
-            Roots(self._suspect, self._is_followed),
+            Roots(self._observing.suspect, self._is_followed),
             clock,
         )
         before = self.snapshots.before_compaction
@@ -121,27 +97,22 @@ class System:
         Returns:
             Names of roots that the configuration no longer has: they were removed.
         """
-        removed = detach_missing(self.log, [observer.root for observer in self.observers])
+        removed = self._observing.start()
         if self._initial is not None:  # asked before an observer can answer it, and start it, too
             self.describer.start()
-        for observer in self.observers:
-            observer.start()
+        self._observing.listen(self._note_ready)
         self.upkeep.start()
         return removed
 
     def stop(self) -> None:
         """End everything; what was appended is durable."""
-        for observer in self.observers:
-            observer.stop()
+        self._observing.ask_to_stop()
         self.describer.stop()
         self.snapshots.stop()
         self.upkeep.stop()
-        for observer in self.observers:
-            observer.join()
+        self._observing.join()
         self.describer.join()
         self.upkeep.join()
-        if self._nursery is not None:
-            self._nursery.close()
         self.reader.close()
         self.library.close()
         self.log.close()
@@ -192,7 +163,7 @@ class System:
         states = [observer.status for observer in self.observers]
         return Watching(
             exclude=list(self.config.exclude),
-            files=self._own_files(),
+            files=self._observing.own_files(),
             busy=self.log.queued > 0
             or any(s.hints or s.state in ("starting", "scanning") for s in states),
         )
@@ -216,7 +187,7 @@ class System:
                 per_second=described.per_second,
                 workers=described.workers,
                 restarts=described.deaths,
-                quiet=self._is_quiet(),
+                quiet=self._observing.is_quiet(),
             ),
             watches=WatchStatus(used=watcher_status.watches_used(states), limit=watch_limit()),
             log=self._log_status(),
@@ -236,45 +207,8 @@ class System:
         if self._ready:  # half a first scan is not worth keeping
             self.snapshots.take_due(stop)
 
-    def _observer(self, name: str, path: str) -> Observer:
-        config = self.config
-        settings = Settings(
-            excluded=Excludes(config.exclude),
-            private=private_files(map(os.fsencode, self._own_files())),
-            rescan_seconds=config.rescan_interval,
-            limited_rescan_seconds=LIMITED_RESCAN_SECONDS,
-            polling_seconds=config.poll_interval,
-            removal_percent=config.removal_percent,
-            is_quiet=self._is_quiet,
-            vanished=self._vanished,
-            directories_max=directories_max(len(config.roots)),
-            choose=lambda fd: choose(config.backend, fd, self._clock, config.poll_interval),
-            elsewhere=self._look_elsewhere,
-            others_walk=lambda: any(
-                other.status.walking for other in self.observers if other.root.name != name
-            ),
-            nursery=self._nursery,
-        )
-        settling = Settling()
-        self._settlings.append(settling)
-        root = Root(name, os.fsencode(path))
-        return Observer(root, self.log, settings, settling, self._clock, self._changed)
-
-    def _own_files(self) -> list[str]:
-        config = self.config
-        thumbs = config.library.thumb_path
-        return server_files(
-            config.database, config.log_path, config.snapshots, config.archive, thumbs
-        )
-
-    def _changed(self) -> None:
-        """Note, on an observer's thread, that a scan ended or a root went away."""
-        self._note_ready()
-        states = [observer.status for observer in self.observers]
-        if self._nursery is not None and all(s.scans or s.state == "offline" for s in states):
-            self._nursery.close()
-
     def _note_ready(self) -> None:
+        """Note, on an observer's thread, that a scan ended or a root went away."""
         with self._lock:
             states = [observer.status for observer in self.observers]
             self._note_absent(states)
@@ -304,27 +238,13 @@ class System:
         states = [observer.status for observer in self.observers]
         return any(state.number == root and state.state != "offline" for state in states)
 
-    def _is_quiet(self) -> bool:
-        return self._quiet.hold(self._clock.now_us())
-
     def _is_resting(self) -> bool:
-        behind = any(len(settling) > BEHIND_MIN for settling in self._settlings)
-        return behind or self._is_quiet()
+        behind = any(len(settling) > BEHIND_MIN for settling in self._observing.settlings)
+        return behind or self._observing.is_quiet()
 
     def _is_being_written(self, place: Place) -> bool:
         now = self._clock.monotonic()
-        return any(settling.is_being_written(place, now) for settling in self._settlings)
-
-    def _look_elsewhere(self, place: Place) -> None:
-        with self.reader.connection() as connection:
-            chain = Tree(connection).ancestors(place.directory)
-        if chain:
-            self._suspect(chain[0], place)
-
-    def _suspect(self, root: int, place: Place) -> None:
-        for observer in self.observers:
-            if observer.status.number == root:
-                observer.suspect(place)
+        return any(settling.is_being_written(place, now) for settling in self._observing.settlings)
 
     def _hashed_after(self) -> int | None:
         if not self.config.skip_initial_hash:

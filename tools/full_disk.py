@@ -7,14 +7,11 @@ ballast's. Only then are others let in again.
 
 import logging
 import threading
-from collections.abc import Sequence
 from typing import Final
 
 from eventlog.ballast import Ballast
 from eventlog.clock import Clock
 from eventlog.compaction import Compactor, no_report
-from eventlog.errors import LogFullError
-from eventlog.fold import Fold
 from eventlog.log import Log
 from eventlog.pace import Pace
 from projections.squash import finish
@@ -40,28 +37,6 @@ BARE: Final = (
 )
 
 _log = logging.getLogger("nasfeed")
-
-
-def open_log(database: str, folds: Sequence[Fold], clock: Clock, ballast: Ballast) -> Log:
-    """Open a log, also on a full disk, where SQLite needs a little space even to read.
-
-    Args:
-        database: the log.
-        folds: all projections.
-        clock: time.
-        ballast: beside it.
-
-    Raises:
-        LogFullError: the disk is full, and there is no ballast.
-        LogError: see `Log`.
-    """
-    try:
-        return Log(database, folds, clock=clock)
-    except LogFullError:
-        if not ballast.lend():
-            raise
-        _log.warning("%s: the disk is full; opened with space that was kept back", database)
-        return Log(database, folds, clock=clock)
 
 
 class FullDisk:

@@ -15,8 +15,8 @@ from api.status import RootState
 from eventlog.log import Log
 from tools.compose import System, file_size, root_state
 from tools.webhooks import Receiver
-from watcher.inotify import watch_limit
 from watcher.status import RootStatus, watches_used
+from watcher.sysctl import watch_limit
 
 _US = 1_000_000
 

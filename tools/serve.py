@@ -13,19 +13,23 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from api.listening import Bound, ListenError
 from eventlog.clock import Clock, SystemClock
 from eventlog.errors import LogFormatError, LogUnavailableError
 from tools import config as configuration
 from tools import logs, process
-from tools.compose import System
 from tools.config import Config
 from tools.errors import OperatorError
+from tools.observing import Observing
 from tools.places import Places
 from tools.progress import Progress
 from tools.spockfs_users import check_open
 from watcher.nursery import Nursery
+
+if TYPE_CHECKING:
+    from tools.compose import System
 
 _log = logging.getLogger("nasfeed")
 
@@ -66,27 +70,31 @@ def _serve(config: Config, nursery: Nursery) -> int:
         logs.configure(config.log_level, config.log_path, progress)
     for note in config.notes:
         _log.warning("%s", note)
-    with _bound(config) as bound, _bound_spockfs(config) as spockfs:
-        system = _system(config, clock, nursery)
+    with (
+        _bound(config) as bound,
+        _bound_spockfs(config) as spockfs,
+        _observing(config, clock, nursery) as observing,
+    ):
         # Until the event loop handles signals, both that stop a server do the same.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        try:
-            with contextlib.suppress(KeyboardInterrupt):
-                _run(config, system, progress, Places(bound, spockfs))
-        finally:
-            progress.clear()
-            system.stop()
-    if system.log.failure is not None:
-        raise system.log.failure
-    _log.info("stopped at position %d", system.log.head)
+        with contextlib.suppress(KeyboardInterrupt):
+            _run(config, observing, progress, Places(bound, spockfs))
+    if observing.log.failure is not None:
+        raise observing.log.failure
+    _log.info("stopped at position %d", observing.log.head)
     return 0
 
 
-def _run(config: Config, system: System, progress: Progress, places: Places) -> None:
+def _run(config: Config, observing: Observing, progress: Progress, places: Places) -> None:
     _log.info("database %s", config.database)
-    for name in system.start():
+    for name in observing.start():
         _log.warning("root %s is no longer configured: its nodes were removed", name)
-    importlib.import_module("tools.web").run(config, system, progress, places)
+    with contextlib.ExitStack() as ends:
+        system = _system(config, observing)
+        ends.callback(system.stop)
+        ends.callback(progress.clear)
+        system.start()
+        importlib.import_module("tools.web").run(config, system, progress, places)
 
 
 @contextlib.contextmanager
@@ -112,9 +120,26 @@ def _bound_spockfs(config: Config) -> Iterator[Bound | None]:
         raise OperatorError(f"spockfs: {error}") from error
 
 
-def _system(config: Config, clock: Clock, nursery: Nursery) -> System:
+@contextlib.contextmanager
+def _observing(config: Config, clock: Clock, nursery: Nursery) -> Iterator[Observing]:
     try:
-        return System(config, clock, nursery)
+        observing = Observing(config, clock, nursery)
     except (LogUnavailableError, LogFormatError) as error:
         with config.blaming("database_url"):
             raise OperatorError(str(error)) from error
+    try:
+        yield observing
+    finally:
+        observing.stop()
+
+
+def _system(config: Config, observing: Observing) -> "System":
+    """Make the rest of the server, whose code is imported while the roots are being scanned."""
+    try:
+        made: System = importlib.import_module("tools.compose").System(
+            config, SystemClock(), observing
+        )
+    except (LogUnavailableError, LogFormatError) as error:
+        with config.blaming("database_url"):
+            raise OperatorError(str(error)) from error
+    return made

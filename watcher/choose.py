@@ -6,15 +6,19 @@ tried: a file is made in the root (`watcher.cookie`) and its notification waited
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Final, Literal, NamedTuple, TypeVar
+from importlib import import_module
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeVar
 
 from eventlog.clock import Clock
 from watcher.backend import Backend, Place, WatchLimitError
 from watcher.cookie import UnwritableError, make_cookie
 from watcher.fanotify import FanotifyBackend
 from watcher.fanotify_kernel import mark_limit
-from watcher.inotify import InotifyBackend, watch_limit
 from watcher.poll import PollBackend
+from watcher.sysctl import watch_limit
+
+if TYPE_CHECKING:
+    from watcher.inotify import InotifyBackend
 
 Wish = Literal["auto", "fanotify", "inotify", "poll"]
 
@@ -85,7 +89,9 @@ def _fanotify(root_fd: int, clock: Clock, *, asked: bool) -> tuple[Backend, str]
 
 
 def _inotify(root_fd: int, clock: Clock) -> tuple[Backend, str]:
-    with _given_up_on_failure(InotifyBackend()) as backend:
+    # Only where it is needed: it brings asyncio with it, which takes long to import.
+    backend_class: type[InotifyBackend] = import_module("watcher.inotify").InotifyBackend
+    with _given_up_on_failure(backend_class()) as backend:
         return backend, f"inotify: {_prove(backend, root_fd, clock)}"
 
 

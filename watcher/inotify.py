@@ -20,12 +20,11 @@ from collections.abc import Callable
 from asyncinotify import Inotify, Mask
 
 from watcher.backend import ALL, Hints, Place, Sign
-from watcher.sysctl import LimitReachedError, lowest
+from watcher.sysctl import MAX_WATCHES, LimitReachedError, lowest
 
 READ_BYTES = 256 * 1024
 """Size of one read: at least 900 events of the longest names, 8,000 of short ones."""
 
-_MAX_WATCHES = ("fs.inotify.max_user_watches", "user.max_inotify_watches")
 _MAX_INSTANCES = ("fs.inotify.max_user_instances", "user.max_inotify_instances")
 """The machine's limit, and that of the user namespace, which may be lower."""
 
@@ -66,11 +65,6 @@ _libc.inotify_rm_watch.argtypes = (ctypes.c_int, ctypes.c_int)
 
 Ignore = Callable[[int, bytes], bool]
 """Says of a directory's number and a name in it whether nobody wants to hear of it."""
-
-
-def watch_limit() -> int:
-    """Return how many directories all programs of this user together can watch."""
-    return lowest(_MAX_WATCHES).value
 
 
 def _open_inotify() -> Inotify:
@@ -227,7 +221,7 @@ class InotifyBackend:
         if wd >= 0:
             return wd
         if code == errno.ENOSPC:
-            raise LimitReachedError(lowest(_MAX_WATCHES), "inotify", "watches")
+            raise LimitReachedError(lowest(MAX_WATCHES), "inotify", "watches")
         raise OSError(code, f"inotify cannot watch this directory: {os.strerror(code)}")
 
     def _remove_watch(self, wd: int | None) -> None:

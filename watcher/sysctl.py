@@ -8,6 +8,9 @@ from watcher.backend import WatchLimitError
 
 _SETTINGS = Path("/proc/sys")
 
+MAX_WATCHES = ("fs.inotify.max_user_watches", "user.max_inotify_watches")
+"""The machine's limit of directories watched by inotify, and that of the user namespace."""
+
 
 class Limit(NamedTuple):
     """A limit in force.
@@ -65,3 +68,8 @@ class LimitReachedError(WatchLimitError):
         name, value = self._limit
         enough = value + max(value, 2 * missing)
         return f"raise it with: sysctl -w {name}={enough} (and put the setting into /etc/sysctl.d)"
+
+
+def watch_limit() -> int:
+    """Return how many directories all programs of this user together can watch by inotify."""
+    return lowest(MAX_WATCHES).value

@@ -20,7 +20,8 @@ from tests.eventlog.helpers import FakeClock, assert_sound, created, file_state,
 from tests.serving import running, wait_until
 from tests.small_disk import fill, mounted
 from tools import cli
-from tools.full_disk import AGAIN_SECONDS, FullDisk, open_log
+from tools.full_disk import AGAIN_SECONDS, FullDisk
+from tools.opening import open_log
 
 pytestmark = pytest.mark.privileged
 

@@ -49,7 +49,7 @@ def server(media: Path, database: Path) -> Iterator[Server]:
 
 AS_NOBODY = """
 import os, resource, sys
-from tools import cli, {module}
+from tools import cli, compose, {module}  # nobody may not read all that they import
 resource.setrlimit(resource.RLIMIT_NPROC, ({processes}, {processes}))
 os.setuid(65534)
 sys.exit(cli.main(sys.argv[1:]))

@@ -21,6 +21,7 @@ from tests.serving import DEADLINE_SECONDS, wait_until
 from tests.watcher import nurseries
 from tools.compose import System
 from tools.config import Config
+from tools.observing import Observing
 from tools.roots import Root
 from watcher.status import RootStatus
 
@@ -76,7 +77,8 @@ class Nas:
 
     def start(self) -> None:
         self._nursery = nurseries.start() if self.walked else None
-        self._system = System(self.config, SystemClock(), self._nursery)
+        observing = Observing(self.config, SystemClock(), self._nursery)
+        self._system = System(self.config, SystemClock(), observing)
         self._system.start()
 
     def helpers(self) -> list[int]:

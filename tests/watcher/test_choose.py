@@ -16,7 +16,7 @@ from tests.watcher.mounting import image, mounted, privileged, run
 from watcher import choose as choosing
 from watcher.choose import Choice, Wish, choose
 from watcher.fanotify_kernel import mark_limit
-from watcher.inotify import watch_limit
+from watcher.sysctl import watch_limit
 
 POLL_SECONDS = 10.0
 

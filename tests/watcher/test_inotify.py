@@ -13,7 +13,8 @@ from asyncinotify import Mask
 
 from tests.watcher.confined import in_user_namespace
 from watcher.backend import Place, Sign
-from watcher.inotify import _HEADER, InotifyBackend, watch_limit
+from watcher.inotify import _HEADER, InotifyBackend
+from watcher.sysctl import watch_limit
 
 DEADLINE_SECONDS = 30
 MARK = b"marker"
@@ -364,7 +365,8 @@ def test_closing_leaves_no_descriptor_and_no_thread(tmp_path: Path) -> None:
 WATCH_UNTIL_THE_LIMIT = """
 import os, sys, tempfile
 from watcher.backend import WatchLimitError
-from watcher.inotify import InotifyBackend, watch_limit
+from watcher.inotify import InotifyBackend
+from watcher.sysctl import watch_limit
 backend = InotifyBackend()
 with tempfile.TemporaryDirectory() as top:
     for number in range(1, 9):

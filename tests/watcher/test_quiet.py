@@ -50,6 +50,6 @@ def test_no_file_is_read_until_it_is_no_longer_quiet(tmp_path: Path) -> None:
         nas.wait(lambda: nas.system.describer.status.pending == 1, "it waits")
         assert nas.system.status("1.2.3").metadata.quiet
         assert nas.node(file).state.content == Content.PENDING
-        nas.system._quiet = QuietHours()
+        nas.system._observing._quiet = QuietHours()
         nas.see()
         assert not nas.system.status("1.2.3").metadata.quiet

@@ -11,7 +11,7 @@ from eventlog.library import Note, NoteChanged, Right, User, UserChanged
 from eventlog.log import Draft, Log
 from projections.replay import LIBRARY_FOLDS
 from tools.bench.library_client import NAME, PASSWORD
-from tools.compose import READY_KEY
+from tools.observing import READY_KEY
 
 BATCH: Final = 5_000
 ROOTS: Final = ("family", "archive")

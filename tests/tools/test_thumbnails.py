@@ -1,9 +1,12 @@
 """Thumbnails and facts of real media, by real worker processes; and what hostile files get."""
 
+import contextlib
 import datetime as dt
 import io
 import os
+import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +15,8 @@ import pillow_heif
 import pytest
 from PIL import Image
 
-from tools.thumbnails.pool import Pool
+from tests.serving import DEADLINE_SECONDS, wait_until
+from tools.thumbnails.pool import TRIES, Pool
 from tools.thumbnails.wire import Order, Result
 
 pillow_heif.register_heif_opener()
@@ -275,12 +279,107 @@ def test_a_bomb_costs_nothing(pool: Pool, tmp_path: Path) -> None:
     assert "Bomb" in result.problem or "pixels" in result.problem
 
 
-def test_who_takes_too_long_is_ended_and_the_next_one_is_served(tmp_path: Path) -> None:
-    picture().save(tmp_path / "a.jpg")
-    pool = Pool(1, seconds=0.000_1)
-    try:
-        assert "gave up" in do(pool, tmp_path / "a.jpg").problem
-        pool._seconds = 30
-        assert do(pool, tmp_path / "a.jpg").problem == ""
-    finally:
-        pool.close()
+@pytest.fixture
+def own() -> Iterator[Pool]:
+    """A pool whose worker can be harmed."""
+    pool = Pool(1, cpu_seconds=60)
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    picture().save(tmp_path / "good.jpg")
+    return tmp_path / "good.jpg"
+
+
+def pids(pool: Pool) -> list[int]:
+    return [worker._process.pid for worker in list(pool._working)]
+
+
+def holds(pid: int, what: str) -> bool:
+    """Say whether a process has something open."""
+    with contextlib.suppress(FileNotFoundError):
+        return what in {str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()}
+    return False
+
+
+def reader(pool: Pool, what: str, but: list[int]) -> int:
+    """Return a worker that has something open, but none of those, once there is one."""
+
+    def find() -> list[int]:
+        return [pid for pid in pids(pool) if pid not in but and holds(pid, what)]
+
+    wait_until(lambda: bool(find()), "a worker reads")
+    return find()[0]
+
+
+def test_a_worker_that_was_killed_while_idle_says_nothing_of_a_file(own: Pool, good: Path) -> None:
+    assert do(own, good).problem == ""
+    [pid] = pids(own)
+    os.kill(pid, signal.SIGKILL)
+    assert do(own, good).problem == ""
+    assert pids(own) != [pid]
+
+
+def test_a_file_that_one_worker_died_of_is_tried_once_more(own: Pool, good: Path) -> None:
+    assert do(own, good).problem == ""
+    [pid] = pids(own)
+    os.kill(pid, signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as other:
+        result = other.submit(do, own, good)
+        wait_until(own._idle.empty, "the worker has its order")
+        os.kill(pid, signal.SIGKILL)
+        assert result.result().problem == ""
+    assert pids(own) != [pid]
+
+
+def test_a_file_that_two_workers_died_of_is_at_fault(own: Pool, good: Path) -> None:
+    reading, writing = os.pipe()
+    pipe = str(Path(f"/proc/self/fd/{reading}").readlink())
+    with ThreadPoolExecutor(1) as other:
+        result = other.submit(own.do, reading, BOTH)
+        killed: list[int] = []
+        while len(killed) < TRIES:
+            killed.append(reader(own, pipe, killed))
+            os.kill(killed[-1], signal.SIGKILL)
+        problem, lasting = result.result().problem, result.result().lasting
+    os.close(reading)
+    os.close(writing)
+    assert (problem, lasting) == ("2 workers died of it", True)
+    assert do(own, good).problem == ""
+
+
+def test_who_says_nothing_for_too_long_is_ended_which_says_nothing_of_the_file(
+    own: Pool, good: Path
+) -> None:
+    assert do(own, good).problem == ""
+    os.kill(pids(own)[0], signal.SIGSTOP)
+    own._seconds = 0.05
+    result = do(own, good)
+    assert "nothing came of it" in result.problem
+    assert not result.lasting
+    own._seconds = DEADLINE_SECONDS
+    assert do(own, good).problem == ""
+
+
+def test_a_file_that_takes_too_much_processor_time_is_at_fault(tmp_path: Path) -> None:
+    picture(6_000, 4_000).save(tmp_path / "large.png")
+    with contextlib.closing(Pool(1, cpu_seconds=0.01)) as pool:
+        result = do(pool, tmp_path / "large.png")
+        assert "processor time" in result.problem
+        assert result.lasting
+
+
+def test_a_worker_that_cannot_begin_says_nothing_of_a_file(good: Path) -> None:
+    with contextlib.closing(Pool(1, seconds=0.000_1)) as pool:
+        with pytest.raises(OSError, match="ended as it began"):
+            do(pool, good)
+        pool._seconds = DEADLINE_SECONDS
+        assert do(pool, good).problem == ""
+
+
+def test_a_disk_that_cannot_be_read_says_nothing_of_a_file(pool: Pool) -> None:
+    result = do(pool, Path("/proc/self/mem"))  # the kernel answers EIO where nothing is
+    assert "Input/output error" in result.problem
+    assert (result.images, result.facts, result.lasting) == ([], None, False)

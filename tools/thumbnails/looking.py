@@ -16,6 +16,6 @@ def looking(pool: Pool) -> Look:
         found = None
         if result.facts is not None:
             found = Facts(0, b"", **msgspec.structs.asdict(result.facts))
-        return Looked(result.images, found, result.problem)
+        return Looked(result.images, found, result.problem, result.lasting)
 
     return look

@@ -14,10 +14,16 @@ from typing import Final
 import msgspec
 
 import tools
-from tools.thumbnails.wire import Order, Result
+from tools.thumbnails.wire import READY, Order, Result
 
-SECONDS: Final = 15.0
-"""For one file, from the request to the whole answer."""
+CPU_SECONDS: Final = 20.0
+"""Of processor time for one file; who takes more would take it again."""
+
+SECONDS: Final = 300.0
+"""That a worker may say nothing, by the clock. A disk may spin up, and the machine may be busy."""
+
+TRIES: Final = 2
+"""Workers that may die of a file. One alone may have been ended by somebody else."""
 
 ANSWER_MAX: Final = 64 * 2**20
 
@@ -29,11 +35,15 @@ class Pool:
 
     Args:
         workers: how many there may be; they are started when they are needed.
-        seconds: the longest that one file may take.
+        seconds: the longest that one may say nothing, by the clock.
+        cpu_seconds: of processor time that one file may take.
     """
 
-    def __init__(self, workers: int, seconds: float = SECONDS) -> None:
+    def __init__(
+        self, workers: int, seconds: float = SECONDS, cpu_seconds: float = CPU_SECONDS
+    ) -> None:
         self._seconds = seconds
+        self._cpu_seconds = cpu_seconds
         self._idle: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
         self._closed = threading.Event()
         self._lock = threading.Lock()
@@ -49,21 +59,24 @@ class Pool:
             order: what is wanted.
 
         Returns:
-            What came of it; a worker that died or took too long is a problem of the file.
+            What came of it. It is a lasting problem of the file that two workers died of it, or
+            that it takes too much processor time; it is none that it took long by the clock.
 
         Raises:
             OSError: the pool is closed, or no process can be started.
         """
         worker = self._idle.get()
         try:
-            worker = worker or self._started()
-            return worker.do(fd, order)
-        except (OSError, EOFError, msgspec.MsgspecError) as error:
-            if worker is None or self._closed.is_set():
-                raise OSError(errno.ECANCELED, "no thumbnails are made now") from error
-            self._end(worker)
-            worker = None
-            return Result([], None, f"the worker gave up: {type(error).__name__}")
+            for _ in range(TRIES):
+                worker = self._living(worker)
+                try:
+                    return worker.do(fd, order, self._seconds)
+                except (OSError, EOFError, msgspec.MsgspecError) as error:
+                    result = self._result_of(worker, error)
+                    worker = None
+                if result is not None:
+                    return result
+            return Result([], None, f"{TRIES} workers died of it")
         finally:
             self._idle.put(worker)
 
@@ -75,37 +88,65 @@ class Pool:
                 worker.kill()
             self._working.clear()
 
-    def _started(self) -> "_Worker":
+    def _living(self, worker: "_Worker | None") -> "_Worker":
+        """Return a worker that can take an order, a new one if need be."""
+        if worker is not None and worker.is_alive():
+            return worker
+        if worker is not None:
+            self._end(worker)
         with self._lock:
             if self._closed.is_set():
-                raise OSError(errno.ECANCELED, "the pool is closed")
-            worker = _Worker(self._seconds)
+                raise OSError(errno.ECANCELED, "no thumbnails are made any more")
+            worker = _Worker(self._cpu_seconds)
             self._working.add(worker)
-            return worker
+        try:
+            worker.await_ready(self._seconds)
+        except (OSError, EOFError) as error:
+            status = self._end(worker)
+            raise OSError(errno.ECHILD, f"a worker ended as it began, status {status}") from error
+        return worker
 
-    def _end(self, worker: "_Worker") -> None:
+    def _result_of(self, worker: "_Worker", error: Exception) -> Result | None:
+        """End a worker that failed; return what that says of the file, None for nothing yet.
+
+        Raises:
+            OSError: the pool is closed.
+        """
+        status = self._end(worker)
+        if self._closed.is_set():
+            raise OSError(errno.ECANCELED, "no thumbnails are made any more") from error
+        if isinstance(error, TimeoutError):
+            problem = f"nothing came of it for {self._seconds:g} seconds"
+            return Result([], None, problem, lasting=False)
+        if status == -signal.SIGPROF:
+            problem = f"it takes more than {self._cpu_seconds:g} seconds of processor time"
+            return Result([], None, problem)
+        return None
+
+    def _end(self, worker: "_Worker") -> int:
+        """End a worker; return its exit status, negative for a signal."""
         with self._lock:
             self._working.discard(worker)
-        worker.kill()
+        return worker.kill()
 
 
 class _Worker:
     """A process.
 
     Args:
-        seconds: the longest that one file may take.
+        cpu_seconds: of processor time that one file may take.
 
     Raises:
         OSError: no process can be started.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, cpu_seconds: float) -> None:
         self._link, theirs = socket.socketpair()
-        self._link.settimeout(seconds)
+        worker = [sys.executable, "-m", "tools.thumbnails.worker"]
         try:
             with theirs:
                 self._process = subprocess.Popen(  # noqa: S603 - our own module
-                    [sys.executable, "-m", "tools.thumbnails.worker", str(os.getpid())],
+                    [*worker, str(os.getpid()), str(cpu_seconds)],
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
@@ -116,24 +157,41 @@ class _Worker:
             self._link.close()
             raise
 
-    def do(self, fd: int, order: Order) -> Result:
+    def is_alive(self) -> bool:
+        """Say whether it has not died while there was nothing to do."""
+        return self._process.poll() is None
+
+    def await_ready(self, seconds: float) -> None:
+        """Wait until it can take orders.
+
+        Raises:
+            OSError: that takes too long.
+            EOFError: it died.
+        """
+        self._link.settimeout(seconds)
+        self._receive(len(READY))
+
+    def do(self, fd: int, order: Order, seconds: float) -> Result:
         """See `Pool.do`.
 
         Raises:
-            OSError: it took too long, or is dead.
+            TimeoutError: it said nothing for so many seconds.
+            OSError: it is dead.
             EOFError: it died.
         """
+        self._link.settimeout(seconds)
         socket.send_fds(self._link, [msgspec.json.encode(order)], [fd])
         size = int.from_bytes(self._receive(8))
         if size > ANSWER_MAX:
             raise EOFError
         return msgspec.msgpack.decode(self._receive(size), type=Result)
 
-    def kill(self) -> None:
-        """End it at once, and have whoever waits for it told."""
+    def kill(self) -> int:
+        """End it at once, and have whoever waits for it told; return its exit status."""
         self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
+        status = self._process.wait()
         self._link.close()
+        return status
 
     def _receive(self, size: int) -> bytes:
         received = bytearray()

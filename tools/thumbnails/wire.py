@@ -1,6 +1,11 @@
 """What server and workers say to each other. Imports no decoder: the server needs none."""
 
+from typing import Final
+
 import msgspec
+
+READY: Final = b"R"
+"""What a worker says once it can take orders; who dies before has died of no file."""
 
 
 class MediaFacts(msgspec.Struct):
@@ -42,8 +47,10 @@ class Result(msgspec.Struct, frozen=True):
         images: a thumbnail for each size; none when there is a problem.
         facts: what the file says, if wanted.
         problem: one line; "" when all went well.
+        lasting: whether the same would come of it again, as long as the file does not change.
     """
 
     images: list[bytes]
     facts: MediaFacts | None
     problem: str
+    lasting: bool = True

@@ -2,17 +2,21 @@
 
 import io
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PIL import Image
 
 from api.library.thumb_cache import ThumbCache
+from api.library.thumbs import Looked
 from eventlog.library import Facts
 from projections.replay import LIBRARY_FOLDS, compare
 from tests.api.library.family import Family, Person, Reply
 from tests.api.library.test_uploads import announce, form, send
 from tests.tools.test_thumbnails import PAIR, live_photo, sound
+from tools.thumbnails.pool import Pool
 
 
 def picture(width: int = 1200, height: int = 900, kind: str = "JPEG", **more: Any) -> bytes:  # noqa: ANN401
@@ -77,6 +81,35 @@ def test_a_broken_picture_is_tried_once_until_it_changes(
     (photos / "broken.jpg").write_bytes(picture(30, 20))
     home.nas.see(photos)
     assert size(thumbnail(terry, number)) == (30, 20)
+
+
+def test_a_worker_that_somebody_killed_leaves_no_picture_without_thumbnail(
+    home: Family, terry: Person, photos: Path
+) -> None:
+    facts_of(home, put(home, photos / "before.jpg", picture(31, 20)))
+    pool = getattr(home.face._ended, "__self__", None)
+    assert isinstance(pool, Pool)
+    for worker in list(pool._working):
+        os.kill(worker._process.pid, signal.SIGKILL)
+    number = put(home, photos / "after.jpg", picture(32, 20))
+    assert size(thumbnail(terry, number)) == (32, 20)
+    assert facts_of(home, number).problem == ""
+
+
+def test_a_picture_that_could_not_be_made_small_this_time_is_tried_again(
+    home: Family, terry: Person, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = photos / "slow.jpg"
+    facts_of(home, put(home, path, picture(33, 20)))
+
+    def slow(*_: object, **__: object) -> Looked:
+        return Looked([], None, "the disk is slow", lasting=False)
+
+    with monkeypatch.context() as changed:
+        changed.setattr(home.face._thumbs, "look", slow)
+        reply = thumbnail(terry, home.number(path), accept="image/webp")
+        assert (reply.status, reply.code) == (503, -10008)
+    assert size(thumbnail(terry, home.number(path), accept="image/webp")) == (33, 20)
 
 
 def test_a_picture_that_has_just_changed_is_not_taken_for_another_with_its_old_content(

@@ -15,7 +15,6 @@ from api.credentials import Secrets
 from api.filetracker.access import Gate
 from api.filetracker.face import Filetracker, Settings
 from api.filetracker.store import Store
-from api.huddle import Huddle
 from api.library.call import Place as LibraryPlace
 from api.library.call import Service
 from api.library.call import Settings as LibrarySettings
@@ -38,9 +37,6 @@ from watcher.root import RootAbsentError
 
 PACKED_BYTES: Final = 2**28
 """What compressed contents take at most when nothing is configured."""
-
-_HANDS = ("filetracker_", "root-", "log-writer", "fanotify reader")
-"""Names of the threads through which each change of the file store goes."""
 
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 
@@ -202,12 +198,7 @@ def filetracker(config: Config, system: System, clock: Clock) -> Filetracker | N
             given.root,
         )
     tokens = Secrets(_tokens(config), given.read_tokens or {})
-    return Filetracker(store, Gate(tokens), settings, clock, Huddle(_takes_part, clock))
-
-
-def _takes_part(thread: threading.Thread) -> bool:
-    """Say whether a thread does a part of each change that a face makes, and little else."""
-    return thread is threading.main_thread() or thread.name.startswith(_HANDS)
+    return Filetracker(store, Gate(tokens), settings, clock)
 
 
 def library(config: Config, system: System, clock: Clock) -> LibraryFace | None:

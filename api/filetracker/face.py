@@ -29,7 +29,6 @@ from api.filetracker.request import Request, concerns, read
 from api.filetracker.store import Change, Staged, Store
 from api.filetracker.stored import Stored
 from api.filetracker.together import AloneError, Together, Upload
-from api.huddle import Huddle
 from api.threads import Threads
 from api.zerocopy import has_zero_copy
 from eventlog.clock import Clock
@@ -86,12 +85,9 @@ class Filetracker:
         gate: who may use it.
         settings: how.
         clock: time.
-        huddle: of the threads that take part in storing a file.
     """
 
-    def __init__(
-        self, store: Store, gate: Gate, settings: Settings, clock: Clock, huddle: Huddle
-    ) -> None:
+    def __init__(self, store: Store, gate: Gate, settings: Settings, clock: Clock) -> None:
         self._store = store
         self._gate = gate
         self._settings = settings
@@ -100,13 +96,11 @@ class Filetracker:
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="filetracker")
         self._threads = Threads(self._executor)
         self._together = Together(store, self._executor, settings.size_max)
-        self._huddle = huddle
         self._housekeeper = Housekeeper(store, clock, settings.keep_days)
         self._housekeeper.start()
 
     def close(self) -> None:
         """Wait for what is being done; nothing is accepted afterwards."""
-        self._huddle.close()
         self._housekeeper.stop()
         self._store.packer.close()
         self._executor.shutdown()
@@ -205,8 +199,7 @@ class Filetracker:
         pieces = bodies(receive)
         if claims.length is not None and claims.length <= PIECE_BYTES:
             data = b"".join([piece async for piece in pieces])
-            with self._huddle.request():
-                version = await self._put_small(Upload(change, claims, data))
+            version = await self._put_small(Upload(change, claims, data))
         else:
             begin = partial(self._store.begin, change, claims.size or claims.length or 0)
             new = await self._threads.run(begin)

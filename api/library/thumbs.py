@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import secrets
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
@@ -30,6 +31,7 @@ _SNIFFED: Final = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"GIF8", "image/gif"),
 )
+_REFUSED: Final = re.compile(r"q=(?!0\.?0*[1-9]|1)\S*")
 _NOT_FOUND: Final = 404
 _NOT_NOW: Final = 503
 """Of a thumbnail that could not be made this time."""
@@ -233,4 +235,9 @@ def _image(wanted: Wanted, data: bytes) -> Image:
 
 
 def _takes_webp(accept: str) -> bool:
-    return _WEBP in accept.lower()
+    """Say whether a client takes WebP; with the quality 0 it does not (RFC 9110, 12.5.1)."""
+    for each in accept.lower().split(","):
+        media, *parameters = (part.strip() for part in each.split(";"))
+        if media == _WEBP:
+            return not any(_REFUSED.fullmatch(part) for part in parameters)
+    return False

@@ -100,7 +100,7 @@ def test_a_picture_with_16_bits_a_pixel_keeps_its_shades(
     assert bright == pytest.approx(0xC0, abs=4)
 
 
-@pytest.mark.parametrize("ending", ["mp4", "mov", "mkv", "avi"])
+@pytest.mark.parametrize("ending", ["mp4", "mov", "mkv", "avi", "ts", "m2ts"])
 def test_videos_of_every_container(pool: Pool, tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"a.{ending}"
     video(path)
@@ -144,6 +144,73 @@ def test_a_picture_is_turned_upright(
     assert is_red(small, x, y)
     assert result.facts is not None
     assert result.facts.orientation == orientation
+
+
+@pytest.mark.parametrize(
+    ("ending", "told"),
+    [
+        ("jpg", (1200, 900, 6)),
+        ("png", (1200, 900, 6)),
+        ("webp", (1200, 900, 6)),
+        ("tiff", (1200, 900, 6)),
+        ("heic", (900, 1200, 1)),
+        ("avif", (900, 1200, 1)),
+    ],
+)
+def test_size_and_orientation_are_those_of_what_a_decoder_gives(
+    pool: Pool, tmp_path: Path, ending: str, told: tuple[int, int, int]
+) -> None:
+    """Those of HEIC and AVIF turn pictures themselves, as their format tells them to."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture().save(tmp_path / f"a.{ending}", exif=exif.tobytes())  # HEIC is turned by bytes only
+    result = do(pool, tmp_path / f"a.{ending}")
+    assert result.facts is not None
+    assert (result.facts.width, result.facts.height, result.facts.orientation) == told
+    small = opened(result.images[0])
+    assert small.size == (75, 100)
+    assert is_red(small, 40, 10)
+
+
+def test_a_heic_that_is_turned_by_its_exif_alone_is_not_turned(pool: Pool, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture().save(tmp_path / "a.heic", exif=exif)
+    assert b"irot" not in (tmp_path / "a.heic").read_bytes()
+    result = do(pool, tmp_path / "a.heic")
+    assert result.facts is not None
+    assert (result.facts.width, result.facts.height, result.facts.orientation) == (1200, 900, 1)
+    assert opened(result.images[0]).size == (100, 75)
+
+
+def test_a_gif_with_the_bytes_of_a_transport_stream_is_a_picture(
+    pool: Pool, tmp_path: Path
+) -> None:
+    Image.linear_gradient("L").save(tmp_path / "a.gif")
+    data = bytearray((tmp_path / "a.gif").read_bytes())
+    data[188:780:188] = b"GGGG"  # in its palette
+    (tmp_path / "a.gif").write_bytes(data)
+    result = do(pool, tmp_path / "a.gif")
+    assert result.problem == ""
+    assert result.facts is not None
+    assert (result.facts.width, result.facts.height) == (256, 256)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "told"), [([100, 250, 0, 700], 1150), ([100], 0), ([40] * 100, 4000)]
+)
+def test_a_gif_that_moves_says_how_long(
+    pool: Pool, tmp_path: Path, lengths: list[int], told: int
+) -> None:
+    """A picture that is shown for no time is shown for a tenth of a second by all programs."""
+    first, *others = (Image.new("L", (60, 40), nth) for nth in range(len(lengths)))
+    first.save(tmp_path / "a.gif", save_all=True, append_images=others, duration=lengths, loop=0)
+    for cut in (None, -1):
+        data = (tmp_path / "a.gif").read_bytes()[:cut]
+        (tmp_path / "b.gif").write_bytes(data)
+        facts = do(pool, tmp_path / "b.gif").facts
+        assert facts is not None
+        assert (facts.duration_ms, facts.width, facts.problem) == (told, 60, "")
 
 
 def test_what_a_picture_says_of_itself(pool: Pool, tmp_path: Path) -> None:

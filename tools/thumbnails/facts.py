@@ -11,14 +11,15 @@ from typing import Any, BinaryIO, Final
 
 import av
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
-from tools.thumbnails.render import FORMATS, video_format
+from tools.thumbnails.render import FORMATS, HEAD_BYTES, video_format
 from tools.thumbnails.wire import MediaFacts
 
 _ORIENTATION, _MAKE, _MODEL, _EXIF, _GPS = 0x0112, 0x010F, 0x0110, 0x8769, 0x8825
+_WIDTH, _HEIGHT, _FIRST_LYING = 0x0100, 0x0101, 5
 _TAKEN, _OFFSET, _MAKER_NOTE = 0x9003, 0x9011, 0x927C
 _TEXT_MAX: Final = 200
-_HEAD_BYTES: Final = 400
 _PLACE: Final = re.compile(r"([+-][\d.]+)([+-][\d.]+)([+-][\d.]+)?")
 _APPLE_PAIR: Final = re.compile(rb"[0-9A-F]{8}-[0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{12}")
 _SOUNDS: Final = {
@@ -34,7 +35,7 @@ _ORIENTATIONS: Final = {0: 1, -90: 6, 270: 6, 180: 3, -180: 3, 90: 8, -270: 8}
 
 def read_facts(file: BinaryIO) -> MediaFacts:
     """Return what a file says; a broken one says what is wrong with it."""
-    head = file.read(_HEAD_BYTES)
+    head = file.read(HEAD_BYTES)
     file.seek(0)
     try:
         kind = video_format(head) or _sound_format(head)
@@ -57,10 +58,10 @@ def _sound_format(head: bytes) -> str | None:
 
 def _of_picture(file: BinaryIO) -> MediaFacts:
     with Image.open(file, formats=FORMATS) as image:
-        facts = MediaFacts(width=image.width, height=image.height)
         exif = image.getexif()
-        original = image.info.get("original_orientation")  # pillow-heif has turned it already
-        facts.orientation = _whole(original or exif.get(_ORIENTATION), 8)
+        facts = MediaFacts(orientation=_whole(exif.get(_ORIENTATION), 8))
+        facts.width, facts.height = _size(image)
+        _turn_as_decoders_do(facts, image.format)
         facts.make, facts.model = _text(exif.get(_MAKE)), _text(exif.get(_MODEL))
         more = exif.get_ifd(_EXIF)
         facts.captured_us = _time(_text(more.get(_TAKEN)))
@@ -71,7 +72,53 @@ def _of_picture(file: BinaryIO) -> MediaFacts:
             facts.pair = found[0].decode() if found else ""
         with contextlib.suppress(ValueError, TypeError, ZeroDivisionError, IndexError):
             _set_place(facts, exif.get_ifd(_GPS))
-        return facts
+        is_gif = image.format == "GIF"
+    if is_gif:
+        facts.duration_ms = _gif_ms(file)
+    return facts
+
+
+def _size(image: Image.Image) -> tuple[int, int]:
+    """Return width and height as they are stored; Pillow gives those of a TIFF as if turned."""
+    if isinstance(image, TiffImageFile):
+        width, height = image.tag_v2.get(_WIDTH), image.tag_v2.get(_HEIGHT)
+        if isinstance(width, int) and isinstance(height, int):
+            return width, height
+    return image.size
+
+
+def _turn_as_decoders_do(facts: MediaFacts, kind: str | None) -> None:
+    """Make size and orientation fit what a client's own decoder gives.
+
+    A client turns by the orientation what its decoder gives it. For most formats that is what is
+    stored. But HEIC and AVIF say in the container how they are turned (`irot` and `imir`), which
+    is part of decoding, and their EXIF orientation is to be ignored (ISO/IEC 23008-12, 6.5.10 and
+    A.2; phones, browsers and libheif do so). The decoder has turned them already: so the size is
+    that of the upright picture, and nothing is left to be turned. pillow-heif does the same;
+    Pillow's AVIF plugin gives what is stored, with the container's turn as EXIF orientation.
+    """
+    if kind == "AVIF" and facts.orientation >= _FIRST_LYING:
+        facts.width, facts.height = facts.height, facts.width
+    if kind in ("AVIF", "HEIF"):
+        facts.orientation = min(facts.orientation, 1)
+
+
+def _gif_ms(file: BinaryIO) -> int:
+    """Return how long a GIF moves, milliseconds; 0 if it does not. Nothing is decoded for it.
+
+    FFmpeg counts a tenth of a second for a picture that is said to be shown for less than two
+    hundredths, as browsers do.
+    """
+    file.seek(0)
+    count, total = 0, 0
+    with av.open(file, "r", format="gif", metadata_errors="replace") as container:
+        stream = container.streams.video[0]
+        with contextlib.suppress(av.FFmpegError):  # what is cut off, moves until there
+            for packet in container.demux(stream):
+                count += bool(packet.size)
+                total += packet.duration or 0
+        ticks = stream.time_base or 0
+    return round(total * ticks * 1000) if count > 1 else 0
 
 
 def _set_place(facts: MediaFacts, gps: dict[int, Any]) -> None:

@@ -18,11 +18,17 @@ FORMATS: Final = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "HEIF", "BMP", "TIFF")
 PIXELS_MAX: Final = 64_000_000
 QUALITY: Final = 80
 
-_HEAD_BYTES: Final = 400
+HEAD_BYTES: Final = 1_024
+"""By which it is told what a file is."""
+
 _SEEK_SECONDS: Final = 1.0
 _FRAMES_MAX: Final = 50
 _TS: Final = 0x47
-_TS_BYTES: Final = 188
+_TS_PACKETS: Final = ((188, 0), (192, 4), (204, 0))
+"""Bytes of a packet, and where its first byte of synchronisation is: plain, Blu-ray, and DVB."""
+
+_TS_MIN: Final = 4
+"""Packets that must begin so: one byte alone is the same in every 256th file."""
 
 for _name in ("Avif", "Tiff", "WebP"):  # Pillow loads only the others by itself
     importlib.import_module(f"PIL.{_name}ImagePlugin")
@@ -46,7 +52,7 @@ def render(file: BinaryIO, boxes: Sequence[int], *, webp: bool) -> list[bytes]:
     Raises:
         UnrenderableError: the file is neither, or broken.
     """
-    head = file.read(_HEAD_BYTES)
+    head = file.read(HEAD_BYTES)
     file.seek(0)
     try:
         kind = video_format(head)
@@ -64,13 +70,31 @@ def render(file: BinaryIO, boxes: Sequence[int], *, webp: bool) -> list[bytes]:
 
 def video_format(head: bytes) -> str | None:
     """Return FFmpeg's name of the container that a file begins with; None: it is no video."""
+    if is_picture(head):
+        return None
     if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free"):
         return None if head[8:12] in _PICTURE_BRANDS else "mov"
     for magic, at, name in _MAGICS:
         if head[at : at + len(magic)] == magic:
             return name
-    is_stream = head[:1] == bytes([_TS]) and head[_TS_BYTES : _TS_BYTES + 1] == bytes([_TS])
-    return "mpegts" if is_stream else None
+    return "mpegts" if any(_is_stream(head[at::size]) for size, at in _TS_PACKETS) else None
+
+
+def is_picture(head: bytes) -> bool:
+    """Say whether a file begins as pictures do, and as nothing else does."""
+    if head[:2] == b"BM":  # which is short; what follows the size is 0 in pictures
+        return head[6:10] == bytes(4)
+    return head.startswith(_PICTURES) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+
+
+def _is_stream(firsts: bytes) -> bool:
+    return len(firsts) >= _TS_MIN and set(firsts) == {_TS}
+
+
+_PICTURES: Final = (
+    *(b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a"),
+    *(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+)
 
 
 _PICTURE_BRANDS: Final = frozenset(

@@ -127,6 +127,24 @@ def test_a_picture_that_has_just_changed_is_not_taken_for_another_with_its_old_c
         home.nas.see(photos)
 
 
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("image/webp;q=0", "image/jpeg"),
+        ("image/webp; Q=0.000, */*", "image/jpeg"),
+        ("image/webp;q=nonsense", "image/jpeg"),
+        ("image/webpx", "image/jpeg"),
+        ("", "image/jpeg"),
+        ("text/html,IMAGE/WebP ; q=0.1,*/*;q=0.8", "image/webp"),
+    ],
+)
+def test_a_client_gets_what_it_takes(
+    home: Family, terry: Person, photos: Path, accept: str, kind: str
+) -> None:
+    number = put(home, photos / "taken.jpg", picture(34, 20))
+    assert thumbnail(terry, number, accept=accept).fields["content-type"] == kind
+
+
 def test_what_is_no_picture_has_no_thumbnail(home: Family, terry: Person, photos: Path) -> None:
     assert thumbnail(terry, put(home, photos / "a.txt", b"text")).code == -10005
     assert thumbnail(terry, 10**9).code == -10004

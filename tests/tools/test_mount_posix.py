@@ -192,12 +192,22 @@ def test_holes_are_zeros(place: Path) -> None:
     assert (place / "f").read_bytes() == (b"begin" + bytes(HOLE - 5) + b"end" + bytes(HOLE - 3))
 
 
-def test_room_is_made_by_writing(place: Path) -> None:
+def test_room_is_made_by_writing(mount: Mounted, place: Path) -> None:
     with opened(place / "f", os.O_RDWR | os.O_CREAT) as fd:
         os.write(fd, b"data")
+        os.pwrite(fd, b"more", 50_000)
         os.posix_fallocate(fd, 0, 100_000)
+        os.posix_fallocate(fd, 2_000, 60_000)  # within what is there
         assert os.fstat(fd).st_size == 100_000
-        assert os.pread(fd, 6, 0) == b"data\0\0"
+        expected = b"data" + bytes(49_996) + b"more" + bytes(49_996)
+        assert os.pread(fd, 200_000, 0) == expected
+        os.fsync(fd)
+    assert (mount.disk / place.name / "f").read_bytes() == expected
+    done = subprocess.run(
+        ["fallocate", "-l", "200000", place / "f"], check=False, capture_output=True, text=True
+    )
+    assert "not supported" in done.stderr  # and so says what cannot do with zeros
+    assert (place / "f").read_bytes() == expected
 
 
 def test_times_are_set_each_by_itself(place: Path) -> None:

@@ -264,6 +264,7 @@ class Behind:
             OSError: something could not be made, or the server does not answer.
         """
         for number in numbers:
+            await self.going.others(number)
             if number in self._drafts:
                 self.send(self._nodes[number])
         for directory in inside:

@@ -5,6 +5,7 @@ by one request. Nothing else that has got the name meanwhile is removed.
 """
 
 import asyncio
+import contextlib
 import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
@@ -51,6 +52,7 @@ class Going:
         self._removing = Removing(pool, nodes.path)
         self._streak = Streak()
         self._numbers: dict[tuple[int, bytes], int] = {}
+        self._of: dict[int, set[int]] = {}  # removals of other names of a file that is still there
         self._last = 0
 
     def may_remove(self, directory: int, node: Node | None) -> bool:
@@ -84,6 +86,16 @@ class Going:
         if number is not None:
             await self._behind.journal.settle(number)
 
+    async def others(self, number: int) -> None:
+        """Wait until names of a file are gone that programs know no more, so that links count.
+
+        Args:
+            number: of the file; what could not be removed is told of the directory.
+        """
+        for removal in list(self._of.get(number, ())):
+            with contextlib.suppress(OSError):
+                await self._behind.journal.settle(removal)
+
     async def remove(self, directory: int, name: bytes, node: Node) -> None:
         """Remove a name soon; whoever calls this takes it from the nodes then."""
         await self._behind.journal.room()
@@ -91,6 +103,7 @@ class Going:
         number, above = self._last, self._nodes[directory]
         self._numbers[directory, name] = number
         path = self.waiting[number] = self._nodes.path(directory, name)
+        self._of.setdefault(node.number, set()).add(number)
         above.pending += 1  # its path is needed, whatever the kernel forgets
         self._change_time(above)
 
@@ -100,10 +113,17 @@ class Going:
             finally:
                 self._numbers.pop((directory, name), None)
                 self.waiting.pop(number, None)
+                self._forget(node.number, number)
                 above.pending -= 1
                 self._nodes.drop(above)
 
         self._behind.journal.add(number, directory, run, is_shared=True)
+
+    def _forget(self, file: int, number: int) -> None:
+        removals = self._of[file]
+        removals.discard(number)
+        if not removals:
+            del self._of[file]
 
     def _change_time(self, directory: Node) -> None:
         """Have programs see that something in a directory has changed."""

@@ -433,3 +433,18 @@ def test_one_of_many_is_told_from_one_alone() -> None:
     assert not any(streak.note(number * 0.1) for number in range(STREAK_MIN))
     assert streak.note(STREAK_MIN * 0.1)
     assert not streak.note(100.0)
+
+
+def test_who_asks_for_a_file_waits_until_its_other_names_are_gone(disk: Spocked) -> None:
+    disk.at("a").write_text("x")
+    disk.at("b").hardlink_to(disk.at("a"))
+
+    async def work(mounting: Mounting) -> None:
+        mounting.behind.going.is_offered = True
+        node = await known(mounting, disk, "a")
+        assert await known(mounting, disk, "b") is node
+        await remove(mounting, node)
+        await mounting.behind.settle(node.number)
+        assert disk.at("b").stat().st_nlink == 1
+
+    run(disk.server.port, work)

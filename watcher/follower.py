@@ -424,8 +424,7 @@ class Follower:
         return missing
 
     def _bury(self, gone: Iterable[Gone], author: str = DISK) -> None:
-        for lost in gone:
-            self._buried(self._tools.recorder.remove(lost, author))
+        self._buried(self._tools.recorder.remove_many(list(gone), author))
 
     def aftermath(self, recorded: Recorded) -> None:
         """Do what recording a batch makes necessary elsewhere."""

@@ -144,6 +144,22 @@ class Recorder:
             buried += last
         return buried
 
+    def remove_many(self, gone: Sequence[Gone], author: str) -> list[Node]:
+        """Record that nodes and all below them are gone, as `remove`, as many at once as may be.
+
+        Returns:
+            The nodes that were removed.
+        """
+        buried: list[Node] = []
+        start = 0
+        while start < len(gone):
+            bury = partial(_bury_together, gone=gone[start:], author=author)
+            nodes, count = self._log.call(bury)
+            # A directory with too much below it is buried in steps.
+            buried += nodes if count else self.remove(gone[start], author)
+            start += count or 1
+        return buried
+
     def remove_root(self, node: Node, author: str) -> list[Node]:
         """Record that a root is no longer served; returns the nodes that were removed."""
         return self.remove(Gone(node, Reason.ROOT_REMOVED, overtaken=False), author)
@@ -291,6 +307,25 @@ def _bury_few(transaction: Transaction, gone: Gone, author: str) -> tuple[list[N
     if len(doomed) > BURIED_AT_ONCE:
         return [], doomed
     return _bury(transaction, doomed, gone.reason, author), []
+
+
+def _bury_together(
+    transaction: Transaction, gone: Sequence[Gone], author: str
+) -> tuple[list[Node], int]:
+    """Bury the first of many, as far as that is not too much; returns how many of them it were."""
+    tree = Tree(transaction.connection)
+    doomed: dict[int, Reason] = {}
+    count = 0
+    for one in gone:
+        more = [number for number in _doomed(tree, one) if number not in doomed]
+        if len(doomed) + len(more) > BURIED_AT_ONCE:
+            break
+        doomed.update(dict.fromkeys(more, one.reason))
+        count += 1
+    nodes = [node for node in map(tree.node, doomed) if node is not None]
+    tombs = [Draft(n.number, _tombstone(n.state, doomed[n.number], author)) for n in nodes]
+    transaction.append(tombs)
+    return nodes, count
 
 
 def _bury_below(

@@ -1,7 +1,7 @@
 """What recording does inside its transaction, whatever was recorded since the look."""
 
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -120,6 +120,46 @@ def test_what_comes_below_a_directory_while_it_is_removed_goes_with_it(
 
     monkeypatch.setattr(module, "_bury_below", disturbed)
     assert bench.remove(directory) == 8
+    assert bench.orphans() == 0
+
+
+def test_many_are_removed_by_one_transaction(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = bench.see(bench.root, b"d", facts(2, directory=True))
+    inside = [bench.see(directory, b"%d" % number, facts(10 + number)) for number in range(3)]
+    beside = [bench.see(bench.root, b"%d" % number, facts(20 + number)) for number in range(3)]
+    moved = bench.see(bench.root, b"moved", facts(30))
+    gone = [bench.gone(number) for number in (inside[0], directory, *inside, *beside, moved)]
+    away = Observation(Place(bench.root, b"elsewhere"), facts(30), birth_ns=0)
+    bench.recorder.record([away, Observation(Place(bench.root, b"moved"), None)], DISK)
+    together, calls = module._bury_together, list[int]()
+
+    def counted(
+        transaction: Transaction, gone: Sequence[Gone], author: str
+    ) -> tuple[list[Node], int]:
+        calls.append(len(gone))
+        return together(transaction, gone, author)
+
+    monkeypatch.setattr(module, "_bury_together", counted)
+    buried = bench.recorder.remove_many(gone, DISK)
+    numbers = [node.number for node in buried]
+    assert sorted(numbers) == sorted([directory, *inside, *beside])
+    assert numbers.index(directory) > max(map(numbers.index, inside))
+    assert calls == [len(gone)]
+    assert bench.orphans() == 0
+
+
+def test_many_with_a_large_directory_among_them_are_removed_in_pieces(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BURIED_AT_ONCE", 3)
+    directory = bench.see(bench.root, b"d", facts(2, directory=True))
+    for number in range(5):
+        bench.see(directory, b"%d" % number, facts(10 + number))
+    files = [bench.see(bench.root, b"%d" % number, facts(20 + number)) for number in range(5)]
+    gone = [bench.gone(number) for number in (*files[:2], directory, *files[2:])]
+    assert len(bench.recorder.remove_many(gone, DISK)) == 11
+    assert bench.recorder.remove_many(gone, DISK) == []
+    assert bench.recorder.remove_many([], DISK) == []
     assert bench.orphans() == 0
 
 

@@ -175,7 +175,10 @@ class Session:
         devices = self._looker.fs_by_device
         rules = Rules(self._log.path, settings.excluded.patterns, private, devices, dict(mounts))
         self._walkers = Walkers(nursery, backend, rules, top, self._warn)
-        return self._walkers
+        if self._walkers:
+            return self._walkers
+        self._walkers.close()
+        return None
 
     def _warn(self, message: str) -> None:
         _log.warning("root %s: %s", self._root.name, message)

@@ -103,6 +103,7 @@ class Walkers:
         beginning = frame(rules)
         channels = nursery.walkers()
         self._let = len(channels)
+        self._closed = False
         for channel in channels:
             with contextlib.suppress(OSError):  # it has died; that will be seen
                 socket.send_fds(channel, [beginning], [root_fd])
@@ -163,10 +164,11 @@ class Walkers:
         for walker in self._living.values():
             walker.channel.close()
         self._living.clear()
-        if self._let:
+        self._nursery.give_back(self._let)
+        self._let = 0
+        if not self._closed:
+            self._closed = True
             self._backend.forget_strangers()
-            self._nursery.give_back(self._let)
-            self._let = 0
 
     def _ready(self, seconds: float) -> list[_Walker]:
         poll = select.poll()

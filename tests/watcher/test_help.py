@@ -14,6 +14,7 @@ from eventlog.events import State
 from tests.serving import wait_until
 from tests.watcher.mounting import image, mounted
 from tests.watcher.nas import WALKED, Nas, started, write
+from watcher.fanotify import FanotifyBackend
 
 pytestmark = [pytest.mark.privileged, pytest.mark.slow]
 
@@ -153,3 +154,19 @@ def test_helpers_that_die_are_done_without(tmp_path: Path) -> None:
         ended.set()
         killing.join()
     assert killed
+
+
+def test_later_scans_keep_nothing_of_directories_that_are_not_theirs(tmp_path: Path) -> None:
+    """When there is no help any more: of a busy disk that would be all that happens on it."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    grow(disk)
+    with walking(tmp_path / "state", disk) as nas:
+        [observer] = nas.system.observers
+        observer.rescan()
+        nas.wait(lambda: nas.statuses()[0].scans > 1, "it is scanned again")
+        session = observer._session
+        assert session is not None
+        backend = session.backend
+        assert isinstance(backend, FanotifyBackend)
+        assert backend._places.strangers is None

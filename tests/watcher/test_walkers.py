@@ -9,7 +9,7 @@ from tests.serving import wait_until
 from tests.watcher.nurseries import nursery
 from tests.watcher.rig import Rig, followed
 from watcher.fanotify_kernel import HandleReader
-from watcher.nursery import Nursery
+from watcher.nursery import WALKERS_MAX, Nursery
 from watcher.walk import Listed, Rules, Todo, Walked
 from watcher.walkers import Walkers
 
@@ -119,7 +119,8 @@ def test_a_nursery_that_is_gone_gives_none(tmp_path: Path) -> None:
 
 
 def walker_pids(made: Nursery) -> list[int]:
-    """Return the processes of the walkers, as soon as they are there."""
+    """Return the processes of the walkers, as soon as all are there."""
     children = Path(f"/proc/{made.pid}/task/{made.pid}/children")
-    wait_until(lambda: bool(children.read_text().split()), "walkers are there")
+    expected = min(WALKERS_MAX, len(os.sched_getaffinity(0)))
+    wait_until(lambda: len(children.read_text().split()) == expected, "walkers are there")
     return [int(word) for word in children.read_text().split()]

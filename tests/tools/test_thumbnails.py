@@ -120,7 +120,7 @@ def test_a_small_picture_keeps_its_size(pool: Pool, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("ending", ["jpg", "png", "webp"])
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp", "tiff"])
 def test_a_picture_is_turned_upright(
     pool: Pool, tmp_path: Path, ending: str, orientation: int
 ) -> None:

@@ -19,7 +19,7 @@ from tools.thumbnails.wire import READY, Order, Result
 CPU_SECONDS: Final = 20.0
 """Of processor time for one file; who takes more would take it again."""
 
-SECONDS: Final = 300.0
+SECONDS: Final = 120.0
 """That a worker may say nothing, by the clock. A disk may spin up, and the machine may be busy."""
 
 TRIES: Final = 2

@@ -214,8 +214,8 @@ def _tar(served: _Served, into: Path) -> list[str]:
 
 
 def _unpacked(bench: Bench, served: _Served, mount: Path) -> Iterator[Row]:
-    """Unpack an archive in a mount, and find what is there."""
-    seen, arrived, found = [], [], []
+    """Unpack an archive in a mount, find what is there, and remove it."""
+    seen, arrived, found, removed = [], [], [], []
     for turn in range(bench.repeat):
         into = mount / f"turn{turn}"
         into.mkdir()
@@ -227,10 +227,14 @@ def _unpacked(bench: Bench, served: _Served, mount: Path) -> Iterator[Row]:
         begun = CLOCK.monotonic()
         _run("find", str(into), "-size", "+1000")
         found.append(_TAR_FILES / (CLOCK.monotonic() - begun))
+        begun = CLOCK.monotonic()
+        _run("rm", "-r", str(into))
+        removed.append(_TAR_FILES / (CLOCK.monotonic() - begun))
     theirs = "the reference pair makes 200 files in 0.23 s"
     for work, rates, note in (
         ("tar -x in a mount", seen, theirs),
         ("tar -x in a mount, and fsync of the directory", arrived, "every file in the log"),
+        ("rm -r in a mount", removed, "every removal in the log"),
         ("find in a mount, with attributes", found, "a connection for each takes it 0.05 ms"),
     ):
         yield Row(

@@ -232,7 +232,11 @@ class LibraryFace:
             wanted, loop = found, asyncio.get_running_loop()
             work = partial(guarded, self._thumbs.make, wanted)
             found = await loop.run_in_executor(self._makers, work)
-        fields = (("etag", found.etag), ("cache-control", "private, no-cache"))
+        fields = (
+            ("etag", found.etag),
+            ("cache-control", "private, no-cache"),
+            ("vary", "accept, cookie"),
+        )
         if check_read(
             {k: v for k, v in call.fields.items() if k == "if-none-match"}, found.etag, 0
         ):

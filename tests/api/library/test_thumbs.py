@@ -68,6 +68,7 @@ def test_a_picture_has_a_small_and_a_large_thumbnail(
     head = terry.ask("HEAD", f"/thumbnail.icc?id={number}&level=0")
     assert (head.status, head.body) == (200, b"")
     assert head.fields["content-length"] == str(len(small.body))
+    assert "accept" in head.fields["vary"]
 
 
 def test_a_broken_picture_is_tried_once_until_it_changes(

@@ -78,16 +78,16 @@ def test_getattr_does_not_follow_links(disk: Spocked) -> None:
 
 def test_a_file_is_created_written_and_read_back(disk: Spocked) -> None:
     head = disk.nas.head
-    assert disk.create("/f", 0o100400).status == 201
-    assert stat.S_IMODE(disk.at("f").stat().st_mode) == 0o600  # its owner may write
-    [event] = disk.made(head, b"f")
+    assert disk.create("/created", 0o100400).status == 201
+    assert stat.S_IMODE(disk.at("created").stat().st_mode) == 0o600  # its owner may write
+    [event] = disk.made(head, b"created")
     assert isinstance(event, Created)
     assert event.author == WHO
-    assert disk.put("/f", b"spock", 100).status == 200
-    reply = disk.get("/f", 100, 104)
+    assert disk.put("/created", b"spock", 100).status == 200
+    reply = disk.get("/created", 100, 104)
     assert (reply.status, reply.body) == (206, b"spock")
     assert reply.fields["content-range"] == "bytes 100-104/105"
-    assert disk.at("f").read_bytes() == bytes(100) + b"spock"
+    assert disk.at("created").read_bytes() == bytes(100) + b"spock"
 
 
 def test_creating_what_is_there_is_an_error_and_harms_nothing(disk: Spocked) -> None:

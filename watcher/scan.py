@@ -36,7 +36,7 @@ CHUNK = 20_000
 PIECE = 1_000
 """Entries of such a directory that are looked up together."""
 
-ALONE_MAX = 2_000
+ALONE_MAX = 500
 """Entries that are compared before other processes are asked to help; for less it is no help."""
 
 _ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
@@ -140,7 +140,8 @@ class Scan:
             self._hire()
         if self._help is not None and not self._help.work(self._stack):
             self.close()
-        self._list_some(self._stack if self._help is None else self._help.own)
+        todos = self._stack if self._help is None else self._help.own
+        self._list_some(todos, ALONE_MAX if self._hires else BATCH)
         if self._newcomers is not None:
             starving = not self._stack and not self._helped
             self._welcome(self._newcomers, self._newcomers.stored(starving=starving))
@@ -169,9 +170,8 @@ class Scan:
             fresh = self._newcomers is not None
             self._help = Help(walkers, self._tools.recorder, self.counts, fresh=fresh)
 
-    def _list_some(self, todos: list[Todo]) -> None:
-        """List directories for a while."""
-        budget = BATCH
+    def _list_some(self, todos: list[Todo], budget: int) -> None:
+        """List directories for a while: until there were so many entries."""
         while todos and len(self._batch) < BATCH and budget > 0:
             before = self.counts.entries
             self._open_and_list(todos.pop())

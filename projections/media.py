@@ -33,11 +33,10 @@ ABOVE: Final = (
 )
 MOVED_CATALOGS: Final = (
     "select number from media where note_parent > 0 and is_catalog and place is not null"
-    " order by number desc"
 )
 SHOWN_IN: Final = (
     "select number from media where note_parent > 0 and place is not null"
-    " and note_parent in (select asked.value from json_each(?) asked) order by number"
+    " and note_parent in (select asked.value from json_each(?) asked)"
 )
 _ROW: Final = (
     "select number, place, parent, root, is_catalog, type, size, mtime_us, disk_duration,"
@@ -90,13 +89,13 @@ def above(connection: apsw.Connection, number: int) -> set[int]:
 
 def moved_catalogs(connection: apsw.Connection) -> list[int]:
     """Return the catalogs that are to be shown elsewhere than they are, the newest first."""
-    return [row[0] for row in fetch(connection, MOVED_CATALOGS)]
+    return sorted((row[0] for row in fetch(connection, MOVED_CATALOGS)), reverse=True)
 
 
 def shown_in(connection: apsw.Connection, numbers: Collection[int]) -> list[int]:
     """Return what is to be shown in some catalogs because somebody said so."""
     asked = f"[{','.join(map(str, numbers))}]"
-    return [row[0] for row in fetch(connection, SHOWN_IN, (asked,))]
+    return sorted(row[0] for row in fetch(connection, SHOWN_IN, (asked,)))
 
 
 def counts(connection: apsw.Connection, number: int) -> tuple[int, int]:
